@@ -1,0 +1,1 @@
+"""The launcher's second half and the REST client for pipelines. Imports neither Django nor apps."""

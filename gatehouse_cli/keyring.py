@@ -1,0 +1,95 @@
+"""Secrets made on first start: passwords and ports (env.json) and signing keys, each readable by the owner only.
+
+    python -m gatehouse_cli.keyring FOLDER      makes the keys of a production installation
+"""
+
+import base64
+import hashlib
+import json
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from gatehouse_cli.paths import DataDir
+from gatehouse_cli.roles import LOGIN_ROLES
+from gatehouse_cli.services import write_secret
+
+KEY_PURPOSES = ("order", "seal", "agent")
+
+
+def load_or_make_env(data: DataDir) -> dict[str, Any]:
+    """`env.json`: `{"secret_key", "passwords": {role: ...}, "valkey_password", "ports": {name: int}}`."""
+    if data.env_file.exists():
+        try:
+            known: dict[str, Any] = json.loads(data.env_file.read_text())
+        except ValueError as error:
+            raise RuntimeError(f"{data.env_file} is not JSON. Restore it, or remove {data.root} to begin anew.") from error
+    else:
+        known = {}
+    before = json.dumps(known, sort_keys=True)
+    known.setdefault("secret_key", secrets.token_urlsafe(48))
+    known.setdefault("valkey_password", secrets.token_urlsafe(24))
+    passwords = known.setdefault("passwords", {})
+    for role in ("postgres", *LOGIN_ROLES):
+        passwords.setdefault(role, secrets.token_urlsafe(24))
+    known.setdefault("ports", {})
+    if json.dumps(known, sort_keys=True) != before:
+        save_env(data, known)
+    return known
+
+
+def save_env(data: DataDir, env: dict[str, Any]) -> None:
+    """Write env.json whole, 0600."""
+    write_secret(data.env_file, json.dumps(env, indent=1, sort_keys=True) + "\n")
+
+
+def public_key_entry(private: Ed25519PrivateKey, purpose: str) -> dict[str, str]:
+    """`{"key_id", "public", "purpose"}` as every reader of public keys expects it."""
+    raw = private.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return {
+        "key_id": hashlib.sha256(raw).hexdigest()[:16],
+        "public": base64.b64encode(raw).decode(),
+        "purpose": purpose,
+    }
+
+
+def private_key_path(data: DataDir, purpose: str) -> Path:
+    """PEM (PKCS8) of the private key with this purpose."""
+    return data.keys / f"{purpose}.pem"
+
+
+def public_keys_path(data: DataDir, purpose: str) -> Path:
+    """JSON `{"keys": [...]}` of the public key with this purpose."""
+    return data.keys / f"{purpose}-public.json"
+
+
+def ensure_keys(folder: Path) -> None:
+    """Make the order, seal and agent keys that are missing in a folder; never replaces one."""
+    for purpose in KEY_PURPOSES:
+        path = folder / f"{purpose}.pem"
+        if path.exists():
+            loaded = serialization.load_pem_private_key(path.read_bytes(), password=None)
+            if not isinstance(loaded, Ed25519PrivateKey):
+                raise RuntimeError(f"{path} is not an Ed25519 key. Restore the right one from a backup.")
+            private = loaded
+        else:
+            private = Ed25519PrivateKey.generate()
+            pem = private.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+            write_secret(path, pem.decode())
+        path.chmod(0o600)
+        public = folder / f"{purpose}-public.json"
+        wanted = json.dumps({"keys": [public_key_entry(private, purpose)]}, indent=1) + "\n"
+        if not public.exists():
+            public.write_text(wanted)
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ensure_keys(target)
