@@ -1,0 +1,16 @@
+"""What accounts writes in the trail."""
+
+ACTIONS = {
+    "accounts.user.created": "An account was made",
+    "accounts.user.deactivated": "An account was closed",
+    "accounts.password.changed": "The password of an account was changed",
+    "accounts.role.assigned": "A role was given",
+    "accounts.role.removed": "A role was taken away",
+    "accounts.grant.given": "Access to one use case was given",
+    "accounts.grant.removed": "Access to one use case was taken away",
+    "accounts.token.issued": "An API token was issued",
+    "accounts.token.revoked": "An API token was revoked",
+    "accounts.session.opened": "A person signed in",
+    "accounts.session.closed": "A person signed out",
+    "accounts.session.refused": "A sign-in or a re-authentication failed",
+}

@@ -1,0 +1,85 @@
+"""Reads of accounts: who a request is, who has which role."""
+
+import hmac
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from apps.accounts.models import ApiToken, RoleAssignment, User
+from apps.core.actor import Actor
+from apps.core.clock import now
+from apps.core.errors import SignInNeeded
+from apps.core.ids import secret_hash
+
+
+def client_ip(request: HttpRequest) -> str:
+    """The address of the caller as this process sees it; behind a proxy the proxy's."""
+    return str(request.META.get("REMOTE_ADDR", ""))
+
+
+def actor_from_user(user: User, *, request: HttpRequest | None = None, token: ApiToken | None = None) -> Actor:
+    """The Actor of a person, or of their token (then limited by its scopes). One query."""
+    assignments = list(user.role_assignments.all())
+    meta: dict[str, str] = {}
+    if request is not None:
+        meta = {
+            "request_id": str(getattr(request, "request_id", "")),
+            "ip": client_ip(request),
+            "user_agent": request.headers.get("User-Agent", "")[:200],
+        }
+    return Actor(
+        kind="token" if token else "user",
+        id=f"token:{token.id}" if token else f"user:{user.id}",
+        label=str(user) if token is None else f"{user} (token {token.name})",
+        user_id=str(user.id),
+        roles=frozenset(a.role for a in assignments),
+        functions=frozenset(a.function for a in assignments if a.function),
+        scopes=frozenset(token.scopes) if token else frozenset({"*"}),
+        on_behalf_of=f"user:{user.id}" if token else "",
+        **meta,
+    )
+
+
+def actor_from_token(raw: str, *, request: HttpRequest | None = None) -> Actor:
+    """The Actor of an API token; raises SignInNeeded when it is unknown, expired or revoked."""
+    parts = raw.split("_", 2)
+    token = None
+    if len(parts) == 3 and parts[0] == "ghp":
+        token = ApiToken.objects.select_related("user").prefetch_related("user__role_assignments").filter(prefix=parts[1]).first()
+    if token is None or not hmac.compare_digest(token.token_hash, secret_hash(raw)):
+        raise SignInNeeded("The API token is not known. Issue a new one under Account, and send it as `Authorization: Bearer ...`.")
+    if token.revoked_at or token.expires_at <= now() or not token.user.is_active:
+        raise SignInNeeded("The API token has expired or was revoked. Issue a new one under Account.")
+    if token.last_used_at is None or now() - token.last_used_at > timedelta(minutes=5):
+        ApiToken.objects.filter(id=token.id).update(last_used_at=now())
+    return actor_from_user(token.user, request=request, token=token)
+
+
+def users(actor: Actor) -> QuerySet[User]:
+    """Active people, for choosing an owner or sponsor; any signed-in person may see names."""
+    return User.objects.filter(is_active=True).prefetch_related("role_assignments").order_by("full_name")
+
+
+def user_by_email(email: str) -> User | None:
+    """The account with this address, or None."""
+    return User.objects.filter(email__iexact=email.strip()).first()
+
+
+def holders(role: str, function: str = "") -> QuerySet[User]:
+    """Active people with a role (and function)."""
+    lookup: dict[str, Any] = {"role_assignments__role": role}
+    if function:
+        lookup["role_assignments__function"] = function
+    return User.objects.filter(is_active=True, **lookup).distinct()
+
+
+def still_holds(user_id: Any, role: str, function: str) -> bool:
+    """Whether the person has the role now; asked inside the signing transaction, with the row locked against removal."""
+    return RoleAssignment.objects.select_for_update(no_key=True).filter(user_id=user_id, role=role, function=function).exists()
+
+
+def tokens(actor: Actor) -> QuerySet[ApiToken]:
+    """The actor's own tokens (all for an administrator), newest first."""
+    return ApiToken.objects.visible_to(actor).select_related("user").order_by("-id")

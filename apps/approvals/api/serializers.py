@@ -1,0 +1,233 @@
+"""Gates, policies and decisions in JSON."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from apps.approvals import rules
+from apps.approvals.models import Attestation, Gate, PolicyVersion, Signature
+from apps.approvals.selectors import GatePage
+from apps.core.actor import Function
+from apps.decisions import selectors as decisions
+from apps.decisions.models import Decision
+
+
+class PolicySerializer(serializers.ModelSerializer):
+    """A published policy version; `body` is what it asks."""
+
+    class Meta:
+        model = PolicyVersion
+        fields = ["id", "name", "version", "gate", "tier", "body", "digest", "published_at"]
+
+
+class NewPolicySerializer(serializers.Serializer):
+    """A policy as YAML text."""
+
+    text = serializers.CharField(max_length=200_000, trim_whitespace=False)
+
+
+class GateSerializer(serializers.ModelSerializer):
+    """A gate in a list."""
+
+    usecase = serializers.SerializerMethodField()
+    policy = serializers.CharField(source="policy.__str__", read_only=True)
+    model_version = serializers.SerializerMethodField()
+    opened_by = serializers.EmailField(source="opened_by.email", read_only=True)
+    requested_by = serializers.SerializerMethodField()
+    quorum = serializers.SerializerMethodField()
+    wanted = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Gate
+        fields = [
+            "id", "usecase", "kind", "from_stage", "to_stage", "environment", "model_version", "policy", "state", "note", "opened_by",
+            "requested_by", "requested_at", "due_at", "frozen_at", "evidence_digest", "quorum", "wanted", "decided_at", "decision_id",
+            "created_at",
+        ]  # fmt: skip
+
+    def get_usecase(self, gate: Gate) -> dict[str, str]:
+        """Id, slug and name."""
+        return {"id": str(gate.usecase_id), "slug": gate.usecase.slug, "name": gate.usecase.name, "stage": gate.usecase.stage}
+
+    def get_model_version(self, gate: Gate) -> dict[str, str] | None:
+        """Id, label and digest, or null."""
+        version = gate.model_version
+        return {"id": str(version.id), "label": version.label, "artifact_digest": version.artifact_digest} if version else None
+
+    def get_requested_by(self, gate: Gate) -> str | None:
+        """Address of the requester."""
+        return gate.requested_by.email if gate.requested_by else None
+
+    def get_quorum(self, gate: Gate) -> dict[str, int]:
+        """Function -> signatures asked for."""
+        return gate.policy.quorum
+
+    def get_wanted(self, gate: Gate) -> dict[str, int]:
+        """Function -> signatures still wanted."""
+        valid = getattr(gate, "valid_signatures", None)
+        if valid is None:
+            valid = [s for s in gate.signatures.all() if s.void_at is None]
+        return rules.still_wanted(gate.policy.quorum, [s.function for s in valid if s.meaning == "approved"])
+
+
+class SignatureSerializer(serializers.ModelSerializer):
+    """A signature as it is shown and printed."""
+
+    class Meta:
+        model = Signature
+        fields = [
+            "id", "printed_name", "function", "meaning", "comment", "method", "signed_at", "evidence_digest", "void_at", "void_reason",
+        ]  # fmt: skip
+
+
+class SeatSerializer(serializers.Serializer):
+    """One function of the quorum."""
+
+    function = serializers.CharField()
+    needed = serializers.IntegerField()
+    wanted = serializers.IntegerField()
+    signatures = SignatureSerializer(many=True)
+
+
+class CheckRowSerializer(serializers.Serializer):
+    """What one check found."""
+
+    check = serializers.CharField()
+    title = serializers.CharField()
+    state = serializers.ChoiceField(choices=["pass", "fail", "missing"])
+    found = serializers.CharField()
+    asked = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]
+    source_digest = serializers.CharField()
+    figure = serializers.FloatField(allow_null=True)
+    threshold = serializers.FloatField(allow_null=True)
+    detail = serializers.CharField()
+
+
+class AttestedItemSerializer(serializers.Serializer):
+    """One attested item; `answer` is empty before somebody answered."""
+
+    item = serializers.CharField()
+    text = serializers.CharField()
+    owner = serializers.CharField()
+    answer = serializers.CharField(allow_blank=True)
+    note = serializers.CharField(allow_blank=True)
+    by = serializers.CharField(allow_blank=True)
+    at = serializers.CharField(allow_null=True)
+
+
+class GatePageSerializer(GateSerializer):
+    """One gate with evidence, signatures and what the caller may do. See selectors.GatePage."""
+
+    question = serializers.CharField(read_only=True)
+    evidence = CheckRowSerializer(many=True, read_only=True)
+    attestations = AttestedItemSerializer(many=True, read_only=True)
+    passing = serializers.IntegerField(read_only=True)
+    open_points = serializers.DictField(child=serializers.CharField(), read_only=True)
+    signatures = SeatSerializer(many=True, read_only=True)
+    voided = SignatureSerializer(many=True, read_only=True)
+    refusals = SignatureSerializer(many=True, read_only=True)
+    changes = serializers.ListField(child=serializers.DictField(), read_only=True)
+    me = serializers.DictField(read_only=True)
+
+    class Meta(GateSerializer.Meta):
+        fields = [
+            *GateSerializer.Meta.fields, "question", "evidence", "attestations", "passing", "open_points", "signatures", "voided",
+            "refusals", "changes", "me",
+        ]  # fmt: skip
+
+
+def page_json(page: GatePage) -> dict[str, Any]:
+    """A gate page as JSON; evidence rows keep every field of the frozen document."""
+    return dict(GateSerializer(page.gate).data) | {
+        "question": page.question,
+        "evidence": page.evidence,
+        "attestations": page.attestations,
+        "passing": page.passing,
+        "open_points": page.open_points,
+        "signatures": SeatSerializer(page.seats, many=True).data,
+        "voided": SignatureSerializer(page.voided, many=True).data,
+        "refusals": SignatureSerializer(page.refusals, many=True).data,
+        "changes": page.changes,
+        "me": {
+            "may_sign_as": page.my_functions, "why_not": page.why_not, "may_attest": page.my_items, "may_request": page.may_request,
+            "may_withdraw": page.may_withdraw,
+        },
+    }  # fmt: skip
+
+
+class OpenGateSerializer(serializers.Serializer):
+    """A gate of a use case (id or slug) to a stage; `model_version` as an id or `name/3`."""
+
+    usecase = serializers.CharField()
+    to_stage = serializers.CharField()
+    model_version = serializers.CharField(required=False, allow_null=True)
+    note = serializers.CharField(required=False, allow_blank=True, default="")
+
+
+class AnswerSerializer(serializers.Serializer):
+    """An answer to one item, in words."""
+
+    item = serializers.CharField(max_length=100)
+    answer = serializers.ChoiceField(choices=rules.ANSWERS)
+    note = serializers.CharField()
+
+
+class AttestationSerializer(serializers.ModelSerializer):
+    """An answer as it was given."""
+
+    by = serializers.EmailField(source="by.email")
+
+    class Meta:
+        model = Attestation
+        fields = ["id", "item", "answer", "note", "by", "at", "superseded_at"]
+
+
+class SignSerializer(serializers.Serializer):
+    """A signature: over `evidence_digest`, with the signer's password, which is verified in this very call."""
+
+    function = serializers.ChoiceField(choices=[f.value for f in Function])
+    meaning = serializers.ChoiceField(choices=rules.MEANINGS)
+    comment = serializers.CharField(required=False, allow_blank=True, default="")
+    evidence_digest = serializers.CharField(max_length=80)
+    password = serializers.CharField(max_length=200, write_only=True, trim_whitespace=False)
+
+
+class WithdrawSerializer(serializers.Serializer):
+    """Why, in words."""
+
+    reason = serializers.CharField(required=False, allow_blank=True, default="")
+
+
+class DecisionSerializer(serializers.ModelSerializer):
+    """A decision; `live` says whether it holds now, `why_not_live` else why not."""
+
+    live = serializers.SerializerMethodField()
+    why_not_live = serializers.SerializerMethodField()
+    revoked_at = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Decision
+        fields = [
+            "id", "kind", "usecase_id", "environment", "stage_to", "model_version_id", "model_version_label", "artifact_digest", "gate_id",
+            "evidence_digest", "issued_at", "expires_at", "issued_to", "live", "why_not_live", "revoked_at",
+        ]  # fmt: skip
+
+    def get_live(self, decision: Decision) -> bool:
+        """Whether it holds now."""
+        return not decisions.state_of(decision)
+
+    def get_why_not_live(self, decision: Decision) -> str:
+        """Empty while it holds."""
+        return decisions.state_of(decision)
+
+    def get_revoked_at(self, decision: Decision) -> Any:
+        """When it was revoked, or null."""
+        revocation = getattr(decision, "revocation", None)
+        return revocation.revoked_at if revocation else None
+
+
+class RevokeSerializer(serializers.Serializer):
+    """Why, in words."""
+
+    reason = serializers.CharField()

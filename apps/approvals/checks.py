@@ -1,0 +1,56 @@
+"""All checks a policy may name: gathered from the apps that offer them, by an explicit list."""
+
+import importlib
+import importlib.util
+from functools import cache
+from typing import Any
+
+from apps.core.errors import DomainError
+from apps.core.evidence import Check, CheckResult, EvidenceSubject, missing
+
+MODULES = (
+    "apps.usecases.evidence",
+    "apps.kpis.evidence",
+    "apps.registry.evidence",
+    "apps.deployments.evidence",
+    "apps.loadtests.evidence",
+    "apps.monitoring.evidence",
+)
+
+
+def _there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+@cache
+def all_checks() -> dict[str, Check]:
+    """Name -> check, of every app in MODULES. A name that two apps offer is an error of ours."""
+    found: dict[str, Check] = {}
+    for module in MODULES:
+        if not _there(module):
+            continue
+        for name, check in importlib.import_module(module).CHECKS.items():
+            if name in found or name != check.name:
+                raise RuntimeError(f"{module}: check {name!r} is named twice or wrongly")
+            found[name] = check
+    return found
+
+
+@cache
+def absent() -> frozenset[str]:
+    """Apps of MODULES that are not installed, by the first part of their checks' names."""
+    return frozenset(m.split(".")[1] for m in MODULES if not _there(m))
+
+
+def run(name: str, subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult:
+    """One check's result. A check that is not installed, or whose subject is gone, is missing: it never passes."""
+    check = all_checks().get(name)
+    if check is None:
+        return missing("This portal does not offer this check. Install the app that does, or publish a policy without it.")
+    try:
+        return check.run(subject, parameters)
+    except DomainError as error:
+        return missing(error.detail)

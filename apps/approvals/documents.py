@@ -1,0 +1,94 @@
+"""The evidence document of a gate: what is frozen, hashed and signed."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from apps.approvals import checks
+from apps.approvals.models import Gate
+from apps.core.canonical import canonical_json
+from apps.core.evidence import EvidenceSubject
+from apps.registry.models import ModelVersion
+
+VERSION = 1
+
+
+def subject_of(gate: Gate, as_of: datetime | None) -> EvidenceSubject:
+    """What the gate's checks look at."""
+    version = gate.model_version
+    return EvidenceSubject(
+        usecase_id=str(gate.usecase_id),
+        model_version_id=str(version.id) if version else None,
+        artifact_digest=version.artifact_digest if version else "",
+        environment=gate.environment,
+        model_version_label=version.label if version else "",
+        as_of=as_of,
+    )
+
+
+def _model(version: ModelVersion | None) -> dict[str, Any] | None:
+    if version is None:
+        return None
+    return {
+        "id": str(version.id), "label": version.label, "artifact_digest": version.artifact_digest, "run_id": version.run_id,
+        "status": version.status, "author": version.author,
+    }  # fmt: skip
+
+
+def evaluate(gate: Gate, *, as_of: datetime | None) -> list[dict[str, Any]]:
+    """Every check of the gate's policy, run now, as rows {check, with, title, state, found, asked, source, ...}."""
+    subject = subject_of(gate, as_of)
+    return [{**row, **checks.run(row["check"], subject, row["with"]).as_dict()} for row in gate.policy.body["checks"]]
+
+
+def attested(gate: Gate) -> list[dict[str, Any]]:
+    """Every item of the policy with the answer in force, if there is one."""
+    answers = {a.item: a for a in gate.attestations.all() if a.superseded_at is None}
+    rows = []
+    for item in gate.policy.body["attestations"]:
+        said = answers.get(item["item"])
+        rows.append(
+            {
+                **item, "answer": said.answer if said else "", "note": said.note if said else "",
+                "by": str(said.by) if said else "", "at": said.at if said else None,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def document(gate: Gate, *, frozen_at: datetime, requested_by: str, requested_at: datetime | None) -> dict[str, Any]:
+    """The whole evidence as of `frozen_at`, before it is made canonical: what the digest is of, key by key."""
+    usecase = gate.usecase
+    return {
+        "v": VERSION,
+        "gate": {
+            "id": str(gate.id), "kind": gate.kind, "from_stage": gate.from_stage, "to_stage": gate.to_stage,
+            "environment": gate.environment,
+        },
+        "usecase": {
+            "id": str(usecase.id), "slug": usecase.slug, "name": usecase.name, "risk_tier": usecase.risk_tier, "stage": usecase.stage,
+            "owner": usecase.owner.email,
+        },
+        "model_version": _model(gate.model_version),
+        "policy": {"name": gate.policy.name, "version": gate.policy.version, "digest": gate.policy.digest},
+        "quorum": gate.policy.quorum,
+        "requested_by": requested_by,
+        "requested_at": requested_at,
+        "note": gate.note,
+        "frozen_at": frozen_at,
+        "checks": evaluate(gate, as_of=frozen_at),
+        "attestations": attested(gate),
+    }  # fmt: skip
+
+
+def frozen(gate: Gate) -> dict[str, Any]:
+    """The document that was frozen; {} before."""
+    return json.loads(gate.evidence_text) if gate.evidence_text else {}
+
+
+def live(gate: Gate) -> dict[str, Any]:
+    """The document as it would read now, about the same moment; comparable with `frozen`."""
+    assert gate.frozen_at is not None
+    who = gate.requested_by.email if gate.requested_by else ""
+    text = canonical_json(document(gate, frozen_at=gate.frozen_at, requested_by=who, requested_at=gate.requested_at))
+    return json.loads(text)

@@ -1,0 +1,8 @@
+"""What the application's database role may do here: policies, attestations and signatures are never deleted."""
+
+GRANTS = {
+    "approvals_policyversion": {"gatehouse_app": ["SELECT", "INSERT"]},
+    "approvals_gate": {"gatehouse_app": ["SELECT", "INSERT", "UPDATE"]},
+    "approvals_attestation": {"gatehouse_app": ["SELECT", "INSERT", "UPDATE"]},
+    "approvals_signature": {"gatehouse_app": ["SELECT", "INSERT", "UPDATE"]},
+}

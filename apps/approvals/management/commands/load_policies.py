@@ -1,0 +1,35 @@
+"""Publish the policies that ship with the portal."""
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from apps.approvals import services
+from apps.core.actor import Actor
+from apps.core.doors import durable
+from apps.core.errors import DomainError
+
+SHIPPED = Path(__file__).resolve().parents[2] / "policies"
+
+
+class Command(BaseCommand):
+    """Run after `migrate`; safe to repeat: a version that is published already stays as it is."""
+
+    help = "Publish the gate policies in apps/approvals/policies (or --dir)."
+
+    def add_arguments(self, parser: Any) -> None:
+        """Where to read."""
+        parser.add_argument("--dir", type=Path, default=SHIPPED, help="folder of YAML files")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """One file is one policy version."""
+        files = sorted(options["dir"].glob("*.yaml"))
+        if not files:
+            raise CommandError(f"There are no *.yaml files in {options['dir']}.")
+        for file in files:
+            try:
+                policy, new = durable(services.publish_policy)(actor=Actor.system("load_policies"), text=file.read_text())
+            except DomainError as error:
+                raise CommandError(f"{file.name}: {error.detail}") from error
+            self.stdout.write(f"{policy}: {'published' if new else 'there already'}")

@@ -1,0 +1,148 @@
+"""Gate policies, gates with their frozen evidence, attestations and signatures."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from apps.core.actor import Actor, Function
+from apps.core.models import BaseModel, VisibleQuerySet
+from apps.usecases.models import UseCase
+
+
+class PolicyVersion(BaseModel):
+    """One published version of a gate policy. Never changed: a gate keeps the version it began under."""
+
+    name = models.CharField(max_length=100)
+    version = models.PositiveIntegerField()
+    tier = models.CharField(max_length=20, default="any")
+    gate = models.CharField(max_length=30)
+    body = models.JSONField()
+    digest = models.CharField(max_length=80)
+    published_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["name", "version"], name="approvals_policy_version_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+    @property
+    def quorum(self) -> dict[str, int]:
+        """Function -> how many of it sign, in the order functions are always named."""
+        return {f.value: self.body["quorum"][f] for f in Function if f in self.body["quorum"]}
+
+
+class GateQuerySet(VisibleQuerySet):
+    """Gates filtered by who looks."""
+
+    def visible_to(self, actor: Actor) -> "GateQuerySet":
+        """Those of the use cases the actor may see."""
+        if actor.sees_everything:
+            return self
+        return self.filter(usecase_id__in=UseCase.objects.visible_to(actor).values("id"))
+
+
+class Gate(BaseModel):
+    """One request to move a use case (`stage`) or to bring a model version into an environment it is in (`version`)."""
+
+    class Kind(models.TextChoices):
+        """What passing it allows."""
+
+        STAGE = "stage"
+        VERSION = "version"
+
+    class State(models.TextChoices):
+        """draft: evidence is gathered; open: frozen, waits for signatures."""
+
+        DRAFT = "draft"
+        OPEN = "open"
+        APPROVED = "approved"
+        REJECTED = "rejected"
+        WITHDRAWN = "withdrawn"
+
+    usecase = models.ForeignKey("usecases.UseCase", on_delete=models.PROTECT, related_name="gates")
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    from_stage = models.CharField(max_length=20)
+    to_stage = models.CharField(max_length=20)
+    environment = models.CharField(max_length=20, blank=True, default="")
+    model_version = models.ForeignKey("registry.ModelVersion", null=True, on_delete=models.PROTECT, related_name="gates")
+    policy = models.ForeignKey(PolicyVersion, on_delete=models.PROTECT, related_name="gates")
+    state = models.CharField(max_length=20, choices=State.choices, default=State.DRAFT)
+    opened_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="opened_gates")
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="requested_gates")
+    requested_at = models.DateTimeField(null=True)
+    note = models.TextField(blank=True, default="")
+    evidence_text = models.TextField(blank=True, default="")
+    evidence_digest = models.CharField(max_length=80, blank=True, default="")
+    frozen_at = models.DateTimeField(null=True)
+    due_at = models.DateTimeField(null=True)
+    decided_at = models.DateTimeField(null=True)
+    decision = models.OneToOneField("decisions.Decision", null=True, on_delete=models.PROTECT, related_name="gate")
+
+    objects = GateQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["state", "due_at"]), models.Index(fields=["usecase", "-requested_at"])]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["usecase"], condition=Q(kind="stage", state__in=["draft", "open"]), name="approvals_one_stage_gate_at_a_time"
+            ),
+            models.UniqueConstraint(
+                fields=["usecase", "model_version", "environment"],
+                condition=Q(kind="version", state__in=["draft", "open"]),
+                name="approvals_one_gate_a_version",
+            ),
+            models.CheckConstraint(
+                name="approvals_frozen_once_open",
+                condition=Q(state__in=["draft", "withdrawn"])
+                | (~Q(evidence_digest="") & ~Q(evidence_text="") & Q(frozen_at__isnull=False)),
+            ),
+            models.CheckConstraint(
+                name="approvals_approved_has_decision",
+                condition=Q(state="approved", decision__isnull=False) | (~Q(state="approved") & Q(decision__isnull=True)),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        if self.kind == self.Kind.VERSION:
+            return f"new version into {self.environment}"
+        return f"{self.from_stage} to {self.to_stage}"
+
+
+class Attestation(BaseModel):
+    """A named person's answer to one item of the policy. The last one in force; older ones stay."""
+
+    gate = models.ForeignKey(Gate, on_delete=models.PROTECT, related_name="attestations")
+    item = models.CharField(max_length=100)
+    answer = models.CharField(max_length=20, choices=[("yes", "yes"), ("no", "no"), ("not_applicable", "not_applicable")])
+    note = models.TextField()
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="attestations")
+    at = models.DateTimeField()
+    superseded_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["gate", "item"], condition=Q(superseded_at=None), name="approvals_one_answer_an_item")
+        ]
+
+
+class Signature(BaseModel):
+    """A person's signature over the digest of the frozen evidence. A trigger allows nothing but voiding it, once."""
+
+    gate = models.ForeignKey(Gate, on_delete=models.PROTECT, related_name="signatures")
+    signer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="signatures")
+    printed_name = models.CharField(max_length=200)
+    function = models.CharField(max_length=20, choices=[(f.value, f.value) for f in Function])
+    meaning = models.CharField(max_length=20, choices=[("approved", "approved"), ("rejected", "rejected")])
+    comment = models.TextField(blank=True, default="")
+    method = models.CharField(max_length=50, default="password")
+    signed_at = models.DateTimeField()
+    evidence_digest = models.CharField(max_length=80)
+    void_at = models.DateTimeField(null=True)
+    void_reason = models.TextField(blank=True, default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["gate", "signer"], condition=Q(void_at=None), name="approvals_one_signature_a_person"),
+            models.CheckConstraint(name="approvals_refusal_has_words", condition=Q(meaning="approved") | ~Q(comment="")),
+        ]

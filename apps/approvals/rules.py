@@ -1,0 +1,222 @@
+"""Who may request, attest and sign; what is frozen; what changed since; when a quorum is met. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from apps.core.actor import Actor, Role
+from apps.core.canonical import digest_of
+from apps.core.errors import Conflict, FourEyesRequired, Invalid, NotAllowed, StaleEvidence
+
+ANSWERS = ("yes", "no", "not_applicable")
+MEANINGS = ("approved", "rejected")
+CONTENT_LEFT_OUT = ("frozen_at", "requested_at")
+COMPARED = ("state", "found", "figure", "source_digest")
+
+
+@dataclass(frozen=True, slots=True)
+class GateShape:
+    """What a request to move comes to."""
+
+    kind: str  # "stage" or "version"
+    policy_gate: str
+    environment: str
+    needs_model: bool
+
+
+def shape(stage: str, to_stage: str, gate_of_move: Mapping[tuple[str, str], str], environment_of_stage: Mapping[str, str]) -> GateShape:
+    """A gate from `stage` towards `to_stage`: the next stage, or a model version into an environment it already has."""
+    environment = environment_of_stage.get(to_stage, "")
+    if (stage, to_stage) in gate_of_move:
+        return GateShape("stage", gate_of_move[(stage, to_stage)], environment, bool(environment))
+    has = {"pilot": ("pilot",), "production": ("pilot", "production")}.get(stage, ())
+    if environment and to_stage in has:
+        return GateShape("version", "version", environment, True)
+    ways = [to for frm, to in gate_of_move if frm == stage] + list(has)
+    possible = ", ".join(ways) or "none"
+    raise Conflict(f"to_stage: from {stage} no gate leads to {to_stage}. Possible: {possible}.", errors={"to_stage": ["Not from here."]})
+
+
+def check_may_open(actor: Actor, may_change: bool) -> str:
+    """Whoever may change the use case, as a named person; returns their user id."""
+    if actor.user_id is None:
+        raise NotAllowed("A gate is requested by a person. Sign in, or use a person's token.")
+    if not may_change:
+        raise NotAllowed("You may read this use case but not request its gates. Ask its owner for change access.")
+    return actor.user_id
+
+
+def check_is_theirs(actor: Actor, people: Iterable[Any]) -> None:
+    """Only who began or requested the gate goes on with it, so that four-eyes knows whom to exclude."""
+    if actor.user_id not in {str(p) for p in people if p}:
+        raise NotAllowed("Only the person who began this gate may do this. Withdraw it and begin your own.")
+
+
+def check_may_attest(actor: Actor, owner: str, *, is_owner: bool, may_change: bool) -> str:
+    """The item's owner role decides who answers it; returns the person's user id."""
+    allowed = {
+        "owner": is_owner,
+        "engineer": actor.has_role(Role.ML_ENGINEER) and may_change,
+    }.get(owner, owner in actor.functions)
+    if not allowed or actor.user_id is None:
+        who = {"owner": "the use case's owner or sponsor", "engineer": "an ML engineer who may change the use case"}
+        raise NotAllowed(f"This item is answered by {who.get(owner, f'an approver for {owner}')}. Ask them.")
+    return actor.user_id
+
+
+def check_answer(answer: str, note: str) -> str:
+    """A known answer, with words."""
+    if answer not in ANSWERS:
+        raise Invalid(f"answer: choose one of {', '.join(ANSWERS)}.", errors={"answer": ["Unknown."]})
+    if not note.strip():
+        raise Invalid("note: say in a sentence what you know, for whoever signs.", errors={"note": ["Needed."]})
+    return note.strip()
+
+
+def check_state(state: str, *allowed: str) -> None:
+    """The gate is in a state that admits this."""
+    if state not in allowed:
+        words = {
+            "draft": "has not been requested yet", "open": "is open", "approved": "is approved already", "rejected": "was refused",
+            "withdrawn": "was taken back",
+        }  # fmt: skip
+        raise Conflict(f"This gate {words.get(state, state)}; that does not allow this. Reload the page.", gate_state=state)
+
+
+def is_author(*, author_user_id: Any, author_label: str, user_id: Any, email: str, full_name: str) -> bool:
+    """Whether a model version was made by this person, by account or by the label the registry kept."""
+    if author_user_id is not None and str(author_user_id) == str(user_id):
+        return True
+    label = author_label.strip().casefold()
+    names = {n.strip().casefold() for n in (email, full_name) if n.strip()}
+    return label in names or any(label.startswith(f"{name} (") for name in names)
+
+
+def check_four_eyes(*, user_id: Any, requesters: Iterable[Any], author: bool) -> None:
+    """Neither who asks nor who made the model signs."""
+    if str(user_id) in {str(r) for r in requesters if r}:
+        raise FourEyesRequired("You requested this gate, so somebody else has to sign it. Ask another approver.")
+    if author:
+        raise FourEyesRequired("You made this model version, so somebody else has to sign it. Ask another approver.")
+
+
+def check_signature(
+    *,
+    function: str,
+    meaning: str,
+    comment: str,
+    quorum: Mapping[str, int],
+    approvals: Sequence[str],
+    signed_before: bool,
+    evidence_digest: str,
+    frozen_digest: str,
+) -> None:
+    """The signature fits the gate as it stands; `approvals` are the functions of the approving signatures so far."""
+    if meaning not in MEANINGS:
+        raise Invalid(f"meaning: choose one of {', '.join(MEANINGS)}.", errors={"meaning": ["Unknown."]})
+    if meaning == "rejected" and not comment.strip():
+        raise Invalid("comment: say why, and what would change your decision.", errors={"comment": ["Needed to refuse."]})
+    if function not in quorum:
+        raise Invalid(f"function: this gate asks for {', '.join(quorum)}.", errors={"function": ["Not asked for."]})
+    if signed_before:
+        raise Conflict("You have signed this gate already: one person, one signature.")
+    if meaning == "approved" and approvals.count(function) >= quorum[function]:
+        raise Conflict(f"The signatures for {function} are complete. No more are needed.")
+    if evidence_digest != frozen_digest:
+        raise StaleEvidence(
+            "evidence_digest: this is not the digest of the evidence as it is frozen now. Read the gate again, then sign.",
+            errors={"evidence_digest": ["Not the frozen one."]},
+        )
+
+
+def still_wanted(quorum: Mapping[str, int], approvals: Iterable[str]) -> dict[str, int]:
+    """Function -> signatures still wanted; empty when the quorum is met."""
+    given = list(approvals)
+    return {f: n - given.count(f) for f, n in quorum.items() if n > given.count(f)}
+
+
+def due(requested_at: datetime, due_days: int) -> datetime:
+    """Until when signatures are expected."""
+    return requested_at + timedelta(days=due_days)
+
+
+def failing(document: Mapping[str, Any]) -> dict[str, str]:
+    """Check or item -> what is missing for the gate to be requested; empty when all is there."""
+    out = {c["check"]: f"{c['title']}: {c['detail'] or c['state']}" for c in document["checks"] if c["state"] != "pass"}
+    for item in document["attestations"]:
+        if item["answer"] not in ("yes", "not_applicable"):
+            said = "answered no" if item["answer"] == "no" else f"not answered yet (by {item['owner']})"
+            out[item["item"]] = f"{item['text']}: {said}"
+    return out
+
+
+def check_complete(document: Mapping[str, Any]) -> None:
+    """Every check passes and every item is answered; else Conflict naming each that does not."""
+    if gaps := failing(document):
+        first = next(iter(gaps.values()))
+        raise Conflict(
+            f"The evidence is not complete: {first} {len(gaps)} open in all.",
+            code="evidence-incomplete",
+            errors={k: [v] for k, v in gaps.items()},
+        )
+
+
+def content_digest(document: Mapping[str, Any]) -> str:
+    """Digest of what the document says, whenever it was frozen."""
+    return digest_of({k: v for k, v in document.items() if k not in CONTENT_LEFT_OUT})
+
+
+def changes(frozen: Mapping[str, Any], live: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What changed since freezing: [{what, before, after}], in words; empty when nothing did."""
+    out: list[dict[str, str]] = []
+    for name, words in (("usecase", "Use case"), ("model_version", "Model version"), ("policy", "Policy")):
+        was, now = frozen.get(name) or {}, live.get(name) or {}
+        out += [
+            {"what": f"{words}: {key.replace('_', ' ')}", "before": _say(was.get(key)), "after": _say(now.get(key))}
+            for key in sorted({*was, *now})
+            if was.get(key) != now.get(key)
+        ]
+    now_by = {_key(c): c for c in live["checks"]}
+    for was in frozen["checks"]:
+        now = now_by.get(_key(was))
+        if now is None or any(was[k] != now[k] for k in COMPARED):
+            after = _result(now) if now else "no longer asked"
+            before = _result(was)
+            out.append({"what": was["title"], "before": before, "after": after if after != before else f"{after} (its source changed)"})
+    for was, now in _pairs(frozen["attestations"], live["attestations"]):
+        if (was.get("answer"), was.get("note")) != (now.get("answer"), now.get("note")):
+            out.append({"what": was.get("text", ""), "before": _said(was), "after": _said(now)})
+    return out
+
+
+def _key(check: Mapping[str, Any]) -> str:
+    return check["check"] + digest_of(check["with"])
+
+
+def _pairs(was: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    by_item = {i["item"]: i for i in now}
+    return [(item, by_item.get(item["item"], {})) for item in was]
+
+
+def _say(value: Any) -> str:
+    return "nothing" if value in (None, "") else str(value)
+
+
+def _result(check: Mapping[str, Any]) -> str:
+    return f"{check['state']}: {check['found']}" if check["found"] else str(check["state"])
+
+
+def _said(item: Mapping[str, Any]) -> str:
+    return f"{item.get('answer') or 'not answered'}: {item.get('note') or ''}".rstrip(": ")
+
+
+def check_unchanged(found: Sequence[Mapping[str, str]]) -> None:
+    """Nothing changed since freezing; else StaleEvidence saying what."""
+    if found:
+        first = found[0]
+        raise StaleEvidence(
+            f"{first['what']} changed since the evidence was frozen: it was {first['before']}, it is {first['after']}. "
+            "The requester has to request the gate again, which freezes it anew.",
+            changes=list(found),
+        )

@@ -1,0 +1,204 @@
+"""Reads of gates, decisions and policies, always from the use cases the actor may see."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Case, Count, Exists, F, IntegerField, OuterRef, Prefetch, Q, QuerySet, Subquery, Value, When
+from django.db.models.fields.json import KeyTextTransform, KeyTransform
+from django.db.models.functions import Cast, Coalesce
+
+from apps.accounts.models import User
+from apps.approvals import documents, rules
+from apps.approvals.models import Attestation, Gate, PolicyVersion, Signature
+from apps.core.actor import Actor, Function, Role
+from apps.core.errors import DomainError
+from apps.decisions import selectors as decisions
+from apps.decisions.models import Decision
+from apps.usecases import selectors as usecases
+from apps.usecases.models import UseCase
+
+
+def policies() -> QuerySet[PolicyVersion]:
+    """All published policies, newest first; everybody signed in may read what is asked of them."""
+    return PolicyVersion.objects.order_by("-id")
+
+
+def policy_for(gate: str, tier: str) -> PolicyVersion | None:
+    """The policy in force for this gate and risk tier: its own before the one for any tier, the newest version."""
+    rows = PolicyVersion.objects.filter(gate=gate, tier__in=[tier, "any"])
+    own_first = Case(When(tier="any", then=Value(1)), default=Value(0), output_field=IntegerField())
+    return rows.order_by(own_first, "-published_at", "-version").first()
+
+
+def gates(actor: Actor, *, usecase_id: Any = None, state: str = "", waiting: bool = False) -> QuerySet[Gate]:
+    """Visible gates, newest first, with what a list shows in a constant number of queries. waiting: those that wait on the actor."""
+    rows = waiting_on(actor) if waiting else Gate.objects.visible_to(actor)
+    if usecase_id is not None:
+        rows = rows.filter(usecase_id=usecase_id)
+    if state:
+        rows = rows.filter(state=state)
+    valid = Prefetch("signatures", Signature.objects.filter(void_at=None).order_by("signed_at"), to_attr="valid_signatures")
+    related = ("usecase", "policy", "model_version__model", "requested_by", "opened_by")
+    return rows.select_related(*related).defer("evidence_text").prefetch_related(valid).order_by("-id")
+
+
+def waiting_on(actor: Actor) -> QuerySet[Gate]:
+    """Open gates that this person's signature would bring forward: function asked for and not complete, not theirs, not signed."""
+    functions = sorted(actor.functions.intersection(Function)) if actor.has_role(Role.APPROVER) else []
+    if not functions or not actor.user_id:
+        return Gate.objects.none()
+    wanted = Q(pk__in=[])
+    rows = Gate.objects.visible_to(actor).filter(state=Gate.State.OPEN)
+    for function in functions:
+        approving = Signature.objects.filter(gate=OuterRef("pk"), function=function, meaning="approved", void_at=None)
+        needed = KeyTextTransform(function, KeyTransform("quorum", "policy__body"))
+        count = Subquery(approving.order_by().values("gate").annotate(n=Count("id")).values("n"))
+        rows = rows.annotate(
+            **{
+                f"given_{function}": Coalesce(count, Value(0), output_field=IntegerField()),
+                f"needed_{function}": Cast(needed, IntegerField()),
+            }
+        )
+        wanted |= Q(**{f"needed_{function}__gt": 0}) & Q(**{f"given_{function}__lt": F(f"needed_{function}")})
+    mine = Signature.objects.filter(gate=OuterRef("pk"), signer_id=UUID(actor.user_id), void_at=None)
+    rows = rows.filter(wanted).filter(~Exists(mine))
+    for theirs in ("requested_by_id", "opened_by_id", "model_version__author_user_id"):
+        rows = rows.exclude(**{theirs: actor.user_id})
+    return rows
+
+
+def count_waiting_on(actor: Actor) -> int:
+    """How many gates wait on this person: one query, none for people who do not sign."""
+    return waiting_on(actor).count() if actor.has_role(Role.APPROVER) else 0
+
+
+def gate(actor: Actor, gate_id: Any) -> Gate:
+    """One visible gate with all that its page shows, or NotFound."""
+    rows = Gate.objects.visible_to(actor).select_related(
+        "usecase__owner", "usecase__sponsor", "policy", "model_version__model", "requested_by", "opened_by", "decision"
+    )
+    answers = Prefetch("attestations", Attestation.objects.select_related("by").order_by("at"))
+    signed = Prefetch("signatures", Signature.objects.select_related("signer").order_by("signed_at"))
+    return rows.prefetch_related(answers, signed).one("gate", id=gate_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One function of the quorum: how many sign, who has, how many are still wanted."""
+
+    function: str
+    needed: int
+    signatures: list[Signature]
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
+class GatePage:
+    """All that the page of a gate needs, for one reader.
+
+    evidence and attestations: as frozen; before that, as they stand now. changes: what changed since freezing (open gates only).
+    my_functions: in which the reader may sign now; why_not: else the sentence that says why not, for approvers.
+    my_items: attested items the reader may answer now.
+    """
+
+    gate: Gate
+    question: str
+    evidence: list[dict[str, Any]]
+    attestations: list[dict[str, Any]]
+    passing: int
+    open_points: dict[str, str]
+    seats: list[Seat]
+    voided: list[Signature]
+    refusals: list[Signature]
+    changes: list[dict[str, str]]
+    my_functions: list[str]
+    why_not: str
+    my_items: list[str]
+    may_request: bool
+    may_withdraw: bool
+
+
+def gate_page(actor: Actor, gate_id: Any) -> GatePage:
+    """Read a gate for one reader; evaluates the checks again unless the gate is decided."""
+    found = gate(actor, gate_id)
+    document = documents.frozen(found)
+    current: dict[str, Any] = {}
+    if found.state == Gate.State.OPEN:
+        current = documents.live(found)
+    elif not document:
+        current = {"checks": documents.evaluate(found, as_of=None), "attestations": documents.attested(found)}
+    shown = document or current
+    valid = [s for s in found.signatures.all() if s.void_at is None]
+    approving = [s for s in valid if s.meaning == "approved"]
+    quorum = found.policy.quorum
+    seats = []
+    for function, needed in quorum.items():
+        given = [s for s in approving if s.function == function]
+        seats.append(Seat(function, needed, given, max(needed - len(given), 0)))
+    may_change = usecases.may_change(actor, found.usecase_id)
+    changes = rules.changes(document, current) if found.state == Gate.State.OPEN else []
+    functions, why_not = _my_signature(actor, found, valid, changes)
+    theirs = actor.user_id is not None and actor.user_id in {str(found.opened_by_id), str(found.requested_by_id)}
+    draft = found.state == Gate.State.DRAFT
+    return GatePage(
+        gate=found, question=found.policy.body["question"], evidence=shown["checks"], attestations=shown["attestations"],
+        passing=sum(c["state"] == "pass" for c in shown["checks"]), open_points=rules.failing(shown), seats=seats,
+        voided=[s for s in found.signatures.all() if s.void_at is not None], refusals=[s for s in valid if s.meaning == "rejected"],
+        changes=changes, my_functions=functions, why_not=why_not,
+        my_items=_my_items(actor, found, may_change) if draft else [],
+        may_request=may_change and theirs and (draft or bool(changes)),
+        may_withdraw=may_change and found.state in (Gate.State.DRAFT, Gate.State.OPEN),
+    )  # fmt: skip
+
+
+def _my_items(actor: Actor, found: Gate, may_change: bool) -> list[str]:
+    is_owner = actor.user_id in {str(found.usecase.owner_id), str(found.usecase.sponsor_id)}
+    mine = []
+    for item in found.policy.body["attestations"]:
+        try:
+            rules.check_may_attest(actor, item["owner"], is_owner=is_owner, may_change=may_change)
+        except DomainError:
+            continue
+        mine.append(item["item"])
+    return mine
+
+
+def _my_signature(actor: Actor, found: Gate, valid: list[Signature], changes: list[dict[str, str]]) -> tuple[list[str], str]:
+    """(functions the reader may sign in now, or why not). The signing service checks all of it again."""
+    if found.state != Gate.State.OPEN or not actor.has_role(Role.APPROVER) or actor.user_id is None:
+        return [], ""
+    quorum = found.policy.quorum
+    held = [f for f in quorum if f in actor.functions]
+    if not held:
+        return [], f"This gate asks for {', '.join(quorum)}; you sign for {', '.join(sorted(actor.functions))}."
+    if any(str(s.signer_id) == actor.user_id for s in valid):
+        return [], "You have signed this gate."
+    me = User.objects.get(id=actor.user_id)
+    version = found.model_version
+    try:
+        rules.check_four_eyes(
+            user_id=me.id, requesters=(found.requested_by_id, found.opened_by_id),
+            author=version is not None and rules.is_author(
+                author_user_id=version.author_user_id, author_label=version.author, user_id=me.id, email=me.email, full_name=me.full_name
+            ),
+        )  # fmt: skip
+        rules.check_unchanged(changes)
+    except DomainError as error:
+        return [], error.detail
+    wanted = rules.still_wanted(quorum, [s.function for s in valid if s.meaning == "approved"])
+    free = [f for f in held if f in wanted]
+    return free, "" if free else f"The signatures for {', '.join(held)} are complete."
+
+
+def decision_list(actor: Actor, *, usecase_id: Any = None) -> QuerySet[Decision]:
+    """Decisions of visible use cases, newest first, with their state."""
+    visible = UseCase.objects.visible_to(actor)
+    if usecase_id is not None:
+        visible = visible.filter(id=usecase_id)
+    return decisions.for_usecases(visible.values("id")).select_related("gate")
+
+
+def decision(actor: Actor, decision_id: Any) -> Decision:
+    """One decision of a visible use case, or NotFound."""
+    return decision_list(actor).one("decision", id=decision_id)  # type: ignore[attr-defined]

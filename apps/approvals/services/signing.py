@@ -1,0 +1,115 @@
+"""Sign a gate; when the quorum is met, the decision and the move. Revoke a decision."""
+
+from typing import Any
+
+from django.db import transaction
+from django.views.decorators.debug import sensitive_variables
+
+from apps.accounts import selectors as accounts
+from apps.accounts import services as accounts_services
+from apps.accounts.models import User
+from apps.approvals import documents, rules, selectors
+from apps.approvals.models import Gate, Signature
+from apps.approvals.services.requests import locked
+from apps.audit import services as audit
+from apps.core.actor import Actor, Role
+from apps.core.clock import now
+from apps.core.errors import NotAllowed
+from apps.decisions import rules as decision_rules
+from apps.decisions import services as decisions
+from apps.decisions.models import Decision
+from apps.usecases import services as usecases
+
+
+@sensitive_variables("password")
+@transaction.atomic
+def sign_gate(*, actor: Actor, gate_id: Any, function: str, meaning: str, comment: str = "", evidence_digest: str, password: str) -> Gate:
+    """Sign the frozen evidence as an approver, giving the password again: this verifies it, no caller may say it happened elsewhere.
+
+    function: in which capacity (`risk`, ...); meaning: `approved` or `rejected` (then `comment` says why and what would change it);
+    evidence_digest: of the document the signer read. The signature that meets the quorum also issues the decision and, for a
+    stage gate, moves the use case, all in the caller's one transaction.
+
+    Raises CredentialsRefused (the door then records the failure), TooMany, FourEyesRequired, StaleEvidence with `changes`,
+    Conflict when the gate is decided, the person signed before or the function is complete, NotAllowed without the role.
+    """
+    if actor.user_id is None:
+        raise NotAllowed("A person signs. Sign in, or use a person's token.")
+    signer = User.objects.get(id=actor.user_id)
+    accounts_services.verify_credentials(email=signer.email, password=password, ip=actor.ip)
+    gate = locked(actor, gate_id)
+    rules.check_state(gate.state, Gate.State.OPEN)
+    author = gate.model_version is not None and rules.is_author(
+        author_user_id=gate.model_version.author_user_id, author_label=gate.model_version.author,
+        user_id=signer.id, email=signer.email, full_name=signer.full_name,
+    )  # fmt: skip
+    rules.check_four_eyes(user_id=signer.id, requesters=(gate.requested_by_id, gate.opened_by_id), author=author)
+    given = list(gate.signatures.filter(void_at=None))
+    rules.check_signature(
+        function=function, meaning=meaning, comment=comment, quorum=gate.policy.quorum,
+        approvals=[s.function for s in given if s.meaning == "approved"], signed_before=any(s.signer_id == signer.id for s in given),
+        evidence_digest=evidence_digest, frozen_digest=gate.evidence_digest,
+    )  # fmt: skip
+    if not accounts.still_holds(signer.id, Role.APPROVER, function):
+        raise NotAllowed(f"You are not an approver for {function} (any more). Ask an administrator.")
+    if meaning == "approved":
+        rules.check_unchanged(rules.changes(documents.frozen(gate), documents.live(gate)))
+    signature = Signature.objects.create(
+        gate=gate, signer=signer, printed_name=signer.get_full_name(), function=function, meaning=meaning, comment=comment.strip(),
+        signed_at=now(), evidence_digest=gate.evidence_digest,
+    )  # fmt: skip
+    audit.record(
+        "approvals.gate.signed", actor=actor, obj_type="gate", obj_id=str(gate.id), obj_label=str(gate), usecase_id=str(gate.usecase_id),
+        reason=signature.comment,
+        after={
+            "signature": str(signature.id), "printed_name": signature.printed_name, "function": function, "meaning": meaning,
+            "evidence_digest": gate.evidence_digest, "method": signature.method,
+        },
+    )  # fmt: skip
+    if meaning == "rejected":
+        return _reject(actor, gate, signature)
+    approvals = [s.function for s in given if s.meaning == "approved"] + [function]
+    if not rules.still_wanted(gate.policy.quorum, approvals):
+        _approve(actor, gate)
+    return gate
+
+
+def _reject(actor: Actor, gate: Gate, signature: Signature) -> Gate:
+    gate.state, gate.decided_at = Gate.State.REJECTED, now()
+    gate.save(update_fields=["state", "decided_at"])
+    audit.record(
+        "approvals.gate.rejected", actor=actor, obj_type="gate", obj_id=str(gate.id), obj_label=str(gate),
+        usecase_id=str(gate.usecase_id), reason=signature.comment,
+    )  # fmt: skip
+    return gate
+
+
+def _approve(actor: Actor, gate: Gate) -> Decision:
+    """The quorum is met: one decision, and the move it allows."""
+    version = gate.model_version
+    stage = gate.kind == Gate.Kind.STAGE
+    decision = decisions.issue(
+        actor=actor, usecase_id=gate.usecase_id, kind="stage" if stage else "deploy", stage_to=gate.to_stage if stage else "",
+        environment=gate.environment, model_version_id=version.id if version else None,
+        model_version_label=version.label if version else "", artifact_digest=version.artifact_digest if version else "",
+        gate_id=gate.id, evidence_digest=gate.evidence_digest, valid_days=gate.policy.body["valid_days"],
+        issued_to=gate.requested_by.email if gate.requested_by else "",
+    )  # fmt: skip
+    gate.state, gate.decided_at, gate.decision = Gate.State.APPROVED, now(), decision
+    gate.save(update_fields=["state", "decided_at", "decision"])
+    audit.record(
+        "approvals.gate.approved", actor=actor, obj_type="gate", obj_id=str(gate.id), obj_label=str(gate),
+        usecase_id=str(gate.usecase_id), decision_id=str(decision.id), after={"evidence_digest": gate.evidence_digest},
+    )  # fmt: skip
+    if stage:
+        usecases.promote(actor=actor, usecase_id=gate.usecase_id, to_stage=gate.to_stage, decision=decision)
+        gate.usecase.refresh_from_db(fields=["stage", "stage_since"])
+    return decision
+
+
+@transaction.atomic
+def revoke_decision(*, actor: Actor, decision_id: Any, reason: str) -> Decision:
+    """End a decision of a visible use case now. Approvers and administrators may."""
+    found = selectors.decision(actor, decision_id)
+    decision_rules.check_may_end(actor)
+    return decisions.revoke(actor=actor, decision_id=found.id, reason=reason)

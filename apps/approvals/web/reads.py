@@ -1,0 +1,129 @@
+"""What the gate pages read beside apps.approvals.selectors: the inbox by what it asks of a person, and the ways on."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Q
+
+from apps.approvals import documents, rules, selectors
+from apps.approvals.models import Gate
+from apps.core.actor import Actor, Role
+from apps.core.errors import DomainError
+from apps.decisions import selectors as decisions
+from apps.registry.models import ModelVersion
+from apps.usecases import rules as usecase_rules
+from apps.usecases import selectors as usecases
+from apps.usecases import stage_line
+from apps.usecases.models import UseCase
+
+LISTED = 100
+OPEN_STATES = (Gate.State.DRAFT, Gate.State.OPEN)
+ROLES_THAT_REVOKE = (Role.APPROVER,)
+
+
+@dataclass(slots=True)
+class InboxRow:
+    """A gate in the inbox. `items` are texts of attestations that wait for the person; `signed` counts approvals."""
+
+    gate: Gate
+    items: list[str] = field(default_factory=list)
+    signed: int = 0
+    wanted: int = 0
+    passing: int = 0
+    checks: int = 0
+
+
+@dataclass(slots=True)
+class Inbox:
+    """What waits for the person, what they began, what else is under way, what was decided lately."""
+
+    sign: list[InboxRow]
+    answer: list[InboxRow]
+    mine: list[InboxRow]
+    others: list[InboxRow]
+    decided: list[Gate]
+
+
+def inbox(actor: Actor) -> Inbox:
+    """The gates of the person, the most urgent first, in a constant number of queries."""
+    found = Inbox([], [], [], [], [])
+    under_way = selectors.gates(actor).filter(state__in=OPEN_STATES).defer(None).select_related("usecase__owner")
+    rows = list(under_way.prefetch_related("attestations__by").order_by("due_at", "id")[:LISTED])
+    waiting = set(selectors.waiting_on(actor).values_list("id", flat=True))
+    changeable = set(UseCase.objects.changeable_by(actor).filter(id__in={g.usecase_id for g in rows}).values_list("id", flat=True))
+    for gate in rows:
+        row = _row(gate)
+        if gate.state == Gate.State.DRAFT:
+            row.items = _items_for(actor, gate, gate.usecase_id in changeable)
+        mine = actor.user_id in {str(gate.requested_by_id), str(gate.opened_by_id)}
+        place = found.sign if gate.id in waiting else found.answer if row.items else found.mine if mine else found.others
+        place.append(row)
+    decided = selectors.gates(actor).exclude(state__in=OPEN_STATES).order_by("-decided_at")
+    found.decided = list(decided[:15])
+    return found
+
+
+def _row(gate: Gate) -> InboxRow:
+    checks = documents.frozen(gate).get("checks", [])
+    return InboxRow(
+        gate=gate, signed=sum(s.meaning == "approved" for s in gate.valid_signatures),  # type: ignore[attr-defined]
+        wanted=sum(gate.policy.quorum.values()), checks=len(checks), passing=sum(c["state"] == "pass" for c in checks),
+    )  # fmt: skip
+
+
+def _items_for(actor: Actor, gate: Gate, may_change: bool) -> list[str]:
+    """Texts of the items that are not answered and that this person may answer."""
+    is_owner = actor.user_id in {str(gate.usecase.owner_id), str(gate.usecase.sponsor_id)}
+    texts = []
+    for item in documents.attested(gate):
+        try:
+            rules.check_may_attest(actor, item["owner"], is_owner=is_owner, may_change=may_change)
+        except DomainError:
+            continue
+        if not item["answer"]:
+            texts.append(item["text"])
+    return texts
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a gate: its decision, why that does not hold (empty: it does), and whether the reader may revoke it."""
+
+    decision: Any
+    why_not: str
+    may_revoke: bool
+
+
+def outcome(actor: Actor, gate: Gate) -> Outcome:
+    """The decision of an approved gate as it stands now."""
+    if gate.decision_id is None:
+        return Outcome(None, "", False)
+    decision = decisions.decision(gate.decision_id)
+    why_not = decisions.state_of(decision)
+    return Outcome(decision, why_not, not getattr(decision, "revocation", None) and (actor.is_admin or actor.has_role(*ROLES_THAT_REVOKE)))
+
+
+def steps(gate: Gate) -> list[stage_line.Step]:
+    """The line of the use case as it stands now, this gate named at the stage it leads to."""
+    usecase = UseCase.objects.prefetch_related("moves").get(id=gate.usecase_id)
+    notes = {gate.to_stage: "opens with this gate"} if gate.state in OPEN_STATES and gate.kind == Gate.Kind.STAGE else {}
+    return stage_line.steps(usecase.stage, usecase.stage_since, usecases.time_in_stages(usecase), notes)
+
+
+def ways(usecase: UseCase) -> list[tuple[str, str]]:
+    """(to_stage, words) of each gate that can be begun from where the use case stands."""
+    on = [(to, f"move on to {stage_line.NAMES[to].lower()}") for frm, to in usecase_rules.GATE_OF_MOVE if frm == usecase.stage]
+    here = {"pilot": ("pilot",), "production": ("production", "pilot")}.get(usecase.stage, ())
+    return on + [(environment, f"one more model version into {environment}") for environment in here]
+
+
+def candidates(usecase: UseCase) -> list[ModelVersion]:
+    """Versions of linked models that can be proposed, newest first."""
+    found = ModelVersion.objects.filter(model__used_by__usecase=usecase, status="ready").exclude(artifact_digest="")
+    return list(found.select_related("model").order_by("-id")[:100])
+
+
+def changeable(actor: Actor) -> list[UseCase]:
+    """Use cases whose gates the actor may begin, with a way to go."""
+    active = Q(stage__in=["proposal", "poc", "pilot", "production"])
+    return list(UseCase.objects.visible_to(actor).changeable_by(actor).filter(active).order_by("name")[:200])

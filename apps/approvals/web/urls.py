@@ -1,0 +1,18 @@
+"""Addresses of the gate pages."""
+
+from django.urls import path
+
+from apps.approvals.web import gate, views
+
+app_name = "approvals"
+urlpatterns = [
+    path("inbox/", views.inbox, name="inbox"),
+    path("gates/new/", views.open_gate, name="open"),
+    path("gates/<uuid:gate_id>/", gate.detail, name="gate"),
+    path("gates/<uuid:gate_id>/evidence.json", gate.evidence, name="evidence"),
+    path("gates/<uuid:gate_id>/answer/", gate.answer, name="answer"),
+    path("gates/<uuid:gate_id>/request/", gate.request_signatures, name="request"),
+    path("gates/<uuid:gate_id>/sign/", gate.sign, name="sign"),
+    path("gates/<uuid:gate_id>/withdraw/", gate.withdraw, name="withdraw"),
+    path("gates/<uuid:gate_id>/revoke/", gate.revoke, name="revoke"),
+]

@@ -1,0 +1,14 @@
+"""REST addresses of the trail."""
+
+from django.urls import path
+
+from apps.audit.api import views
+
+urlpatterns = [
+    path("audit/events/", views.EventsView.as_view()),
+    path("audit/events/<uuid:event_id>/", views.EventView.as_view()),
+    path("audit/events/<uuid:event_id>/proof/", views.EventProofView.as_view()),
+    path("audit/checkpoints/", views.CheckpointsView.as_view()),
+    path("audit/checkpoints/consistency/", views.ConsistencyView.as_view()),
+    path("audit/exports/", views.ExportsView.as_view()),
+]

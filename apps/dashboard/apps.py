@@ -1,0 +1,10 @@
+"""Dashboard."""
+
+from django.apps import AppConfig
+
+
+class DashboardConfig(AppConfig):
+    """Django's handle on the app."""
+
+    name = "apps.dashboard"
+    label = "dashboard"

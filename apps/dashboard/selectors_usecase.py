@@ -1,0 +1,128 @@
+"""What the page of one use case reads, in a bounded number of queries; everything starts from what the actor may see."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from apps.approvals.models import Gate
+from apps.audit import selectors as audit
+from apps.core import figures
+from apps.core.actor import Actor
+from apps.core.templatetags.gatehouse import spoken
+from apps.dashboard import wording
+from apps.dashboard.selectors_events import happenings
+from apps.dashboard.selectors_kpi import chart
+from apps.decisions import selectors as decisions
+from apps.deployments import selectors as deployments
+from apps.kpis import selectors as kpis
+from apps.kpis.models import Kpi
+from apps.kpis.rules.effects import Effect
+from apps.monitoring.models import Incident
+from apps.usecases import rules, selectors, stage_line
+from apps.usecases.models import UseCase
+
+WAITING = {"draft": "gate begun", "open": "gate waits for signatures"}
+TRAIL_ROWS = 8
+
+
+@dataclass(slots=True)
+class KpiRow:
+    """A KPI with its headline."""
+
+    kpi: Kpi
+    head: dict[str, Any]
+
+
+@dataclass(slots=True)
+class EndpointRow:
+    """An endpoint with who answers there."""
+
+    endpoint: Any
+    answering: list[Any]
+
+
+@dataclass(slots=True)
+class Story:
+    """All that the use-case page shows. `opening` and `deciding` are the sentence at its head."""
+
+    usecase: UseCase
+    may_change: bool
+    opening: str
+    deciding: str
+    steps: list[stage_line.Step]
+    stays: list[dict[str, Any]]
+    next_stage: str
+    open_gates: list[Gate]
+    gates: list[Gate]
+    primary: KpiRow | None
+    effect: Effect | None
+    improvement: str
+    kpis: list[KpiRow]
+    worth: dict[str, Any]
+    chart: figures.Figure | None
+    endpoints: list[EndpointRow]
+    incidents: list[Incident]
+    happenings: list[Any] = field(default_factory=list)
+    decisions: list[dict[str, Any]] = field(default_factory=list)
+    trail: list[Any] = field(default_factory=list)
+
+    @property
+    def offers(self) -> bool:
+        """Whether to offer additions: the reader may change it and it has not ended."""
+        return self.may_change and self.usecase.stage not in ("stopped", "retired")
+
+    @property
+    def stage_gate(self) -> Gate | None:
+        """The gate of the next stage, when it is begun."""
+        return next((g for g in self.open_gates if g.kind == Gate.Kind.STAGE), None)
+
+
+def story(actor: Actor, slug: str) -> Story:
+    """The use case, or NotFound when the actor may not see it."""
+    usecase = selectors.usecase(actor, slug)
+    rows = sorted(kpis.kpis(actor, usecase.id), key=lambda k: (not k.primary, k.slug))
+    heads = kpis.headlines(rows)
+    lines = [KpiRow(k, heads[k.id]) for k in rows]
+    primary = lines[0] if lines else None
+    gates = list(
+        Gate.objects.visible_to(actor).filter(usecase=usecase).select_related("model_version__model", "requested_by", "opened_by").order_by("-id")[:50]
+    )
+    stays = selectors.time_in_stages(usecase)
+    told = happenings(usecase)
+    measured = kpis.series(primary.kpi) if primary else []
+    effect = kpis.effect(primary.kpi, primary.head["version_label"] or None) if primary else None
+    incidents = list(Incident.objects.filter(usecase=usecase, closed_at=None).select_related("endpoint").order_by("-opened_at")[:10])
+    open_gates = [g for g in gates if g.state in (Gate.State.DRAFT, Gate.State.OPEN)]
+    opening, deciding = wording.usecase_state(
+        stage=usecase.stage, days=spoken(stays[-1]["seconds"]), kpi=primary.kpi if primary else None, head=primary.head if primary else None,
+        effect=effect, incidents=len(incidents),
+    )  # fmt: skip
+    return Story(
+        usecase=usecase,
+        may_change=selectors.may_change(actor, usecase.id),
+        opening=opening,
+        deciding=deciding,
+        steps=stage_line.steps(
+            usecase.stage, usecase.stage_since, stays, {g.to_stage: WAITING[g.state] for g in open_gates if g.kind == Gate.Kind.STAGE}
+        ),
+        stays=stays[::-1],
+        next_stage=rules.next_stage(usecase.stage),
+        open_gates=open_gates,
+        gates=gates,
+        primary=primary,
+        effect=effect,
+        improvement=wording.improvement(effect) if effect else "",
+        kpis=lines,
+        worth=kpis.value(usecase),
+        chart=chart(primary.kpi, measured, kpis.baseline_in_force(primary.kpi.id), told) if primary else None,
+        endpoints=_endpoints(actor, usecase),
+        incidents=incidents,
+        happenings=told[::-1],
+        decisions=[{"decision": d, "why_not": decisions.state_of(d)} for d in decisions.for_usecase(usecase.id)[:20]],
+        trail=list(audit.search(actor, usecase=str(usecase.id))[:TRAIL_ROWS]),
+    )
+
+
+def _endpoints(actor: Actor, usecase: UseCase) -> list[EndpointRow]:
+    """Where the use case runs, and what answers there."""
+    rows = deployments.endpoints(actor, usecase_id=usecase.id)[:50]
+    return [EndpointRow(e, [d for d in e.running if d.weight > 0]) for e in rows]  # type: ignore[attr-defined]

@@ -1,0 +1,21 @@
+"""Addresses of the composed pages."""
+
+from django.urls import include, path
+
+from apps.dashboard.web import kpis, portfolio, rates, usecase_edit, usecase_new, usecases, views
+
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("portfolio/", portfolio.portfolio, name="portfolio"),
+    path("portfolio.csv", portfolio.as_csv, name="portfolio-csv"),
+    path("usecases/new/", usecase_new.new, name="usecase-new"),
+    path("usecases/<slug:slug>/", usecases.detail, name="usecase"),
+    path("usecases/<slug:slug>/edit/", usecase_edit.edit, name="usecase-edit"),
+    path("usecases/<slug:slug>/edit/<slug:what>/", usecase_edit.change, name="usecase-change"),
+    path("kpis/<uuid:kpi_id>/", kpis.detail, name="kpi"),
+    path("kpis/<uuid:kpi_id>/measurements.csv", kpis.as_csv, name="kpi-csv"),
+    path("kpis/<uuid:kpi_id>/<slug:what>/", kpis.change, name="kpi-change"),
+    path("rates/", rates.rates, name="rates"),
+    path("models/", include("apps.dashboard.web.models_urls")),
+    path("trail/", include("apps.dashboard.web.trail_urls")),
+]

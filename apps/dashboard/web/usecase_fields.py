@@ -1,0 +1,106 @@
+"""The forms of a use case: which fields, and how what was typed becomes the arguments of one service."""
+
+from typing import Any
+
+from apps.accounts import selectors as accounts
+from apps.accounts.models import User
+from apps.core.actor import Actor
+from apps.core.errors import Invalid
+from apps.core.fields import Field, needed, number, typed, whole
+
+TIERS = (
+    ("", "choose"),
+    ("minimal", "minimal: errors are put right"),
+    ("limited", "limited: they cost money or trust"),
+    ("high", "high: they can harm people"),
+)
+DIRECTIONS = (("in", "in: read from it"), ("out", "out: written to it"), ("both", "both"))
+WORDS = (
+    Field("name", "Name", required=True, hint="Short, as people will say it.", wide=True),
+    Field("problem", "Problem", "textarea", required=True, hint="What goes wrong or costs too much today, and for whom."),
+    Field("decision_supported", "Decision supported", "textarea", rows=2, hint="Which decision gets better, and who takes it."),
+    Field("output_users", "Users of the output", "textarea", rows=2, hint="Who reads the output, and where."),
+    Field("owner", "Owner", "email", list="people", hint="Answers for the use case. You, if left empty."),
+    Field("sponsor", "Sponsor", "email", list="people", hint="Pays for it and wants its value."),
+    Field("risk_tier", "Risk tier", "select", required=True, choices=TIERS, hint="Decides which gates ask for how much."),
+    Field("currency", "Currency", hint="Three letters. Value and cost are shown in it."),
+    Field("risk_reason", "Why this tier", "textarea", rows=2),
+)
+REQUIREMENTS = (
+    Field("latency_p99_ms", "Answer time, p99 (ms)", "number", hint="99 of 100 answers are at least this fast."),
+    Field("availability_pct", "Availability (%)", "number", hint="Share of the month in which it answers."),
+    Field("freshness_hours", "Freshness (hours)", "number", hint="How old its input data may be."),
+    Field("concurrent_users", "People at once", "number"),
+    Field("projected_rps", "Load (requests a second)", "number", hint="Load tests run at this and at the peak."),
+    Field("peak_factor", "Peak factor", "number", hint="Peak load as a multiple of the projected load."),
+)
+INTEGRATION = (
+    Field("name", "System", required=True),
+    Field("direction", "Direction", "select", required=True, choices=DIRECTIONS),
+    Field("owner", "Who runs it"),
+    Field("note", "What flows, and when"),
+)
+INTEGRATION_ROWS = 4
+
+
+def person(given: dict[str, str], name: str) -> User | None:
+    """The account behind an email address that was typed; None when empty; raises Invalid naming the field."""
+    if not given.get(name):
+        return None
+    found = accounts.user_by_email(given[name])
+    if found is None:
+        raise Invalid(
+            f"{name}: nobody has an account with the address {given[name]}. Choose one from the list.", errors={name: ["No such account."]}
+        )
+    return found
+
+
+def words(post: Any) -> dict[str, Any]:
+    """The description of a use case, as create_usecase and update_usecase take it."""
+    given = typed(WORDS, post)
+    needed(given, "name", "problem", "risk_tier")
+    fields: dict[str, Any] = dict(given)
+    fields["owner"], fields["sponsor"] = person(given, "owner"), person(given, "sponsor")
+    fields["currency"] = given["currency"].upper() or "EUR"
+    return fields
+
+
+def requirements(post: Any) -> dict[str, Any]:
+    """Numbers as set_requirements takes them; what was left empty is `not stated`."""
+    given = typed(REQUIREMENTS, post)
+    fields: dict[str, Any] = {f.name: number(given, f.name) for f in REQUIREMENTS if f.name != "concurrent_users"}
+    fields["concurrent_users"] = whole(given, "concurrent_users")
+    if fields["peak_factor"] is None:
+        del fields["peak_factor"]
+    return fields
+
+
+def integrations(post: Any) -> list[dict[str, str]]:
+    """The rows of integration points that were filled in, of the form for a new use case."""
+    rows = []
+    for index in range(INTEGRATION_ROWS):
+        row = {f.name: str(post.get(f"integration-{index}-{f.name}") or "").strip() for f in INTEGRATION}
+        if row["name"] or row["note"] or row["owner"]:
+            needed({f"integration-{index}-name": row["name"]}, f"integration-{index}-name")
+            rows.append(row)
+    return rows
+
+
+def integration_rows(post: Any = None) -> list[list[Field]]:
+    """Empty rows of integration points, or what was typed into them."""
+    values = post or {}
+    return [
+        [
+            Field(
+                f"integration-{index}-{f.name}", f.label, f.kind, choices=f.choices, required=f.kind == "select", wide=f.wide,
+                value=str(values.get(f"integration-{index}-{f.name}") or ""),
+            )
+            for f in INTEGRATION
+        ]
+        for index in range(INTEGRATION_ROWS)
+    ]  # fmt: skip
+
+
+def people(actor: Actor) -> list[User]:
+    """For the list that helps to type an address."""
+    return list(accounts.users(actor)[:300])

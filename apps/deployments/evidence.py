@@ -1,0 +1,52 @@
+"""Evidence that deployments offer to gates."""
+
+from typing import Any
+
+from apps.core.canonical import digest_of
+from apps.core.clock import iso
+from apps.core.evidence import Check, CheckResult, EvidenceSubject, Parameter, failed, missing, passed
+from apps.deployments.models import RollbackRehearsal
+
+
+def _rehearsed(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult:
+    """The newest finished rehearsal of this artifact on a pilot endpoint of the use case."""
+    rows = RollbackRehearsal.objects.filter(
+        endpoint__usecase_id=subject.usecase_id, endpoint__environment="pilot", ok__isnull=False
+    ).select_related("endpoint", "deployment", "other")
+    if subject.artifact_digest:
+        rows = rows.filter(artifact_digest=subject.artifact_digest)
+    if subject.as_of is not None:
+        rows = rows.filter(at__lte=subject.as_of)
+    limit = parameters["max_seconds"]
+    asked = f"back within {limit:g} s"
+    newest = rows.order_by("-at").first()
+    if newest is None:
+        return missing("Rehearse a rollback on the pilot endpoint while this version is live there.", asked=asked)
+    facts = {
+        "id": newest.id, "ok": newest.ok, "seconds": newest.seconds, "kind": newest.kind, "at": newest.at,
+        "artifact_digest": newest.artifact_digest, "other": str(newest.other) if newest.other else None,
+    }  # fmt: skip
+    more: dict[str, Any] = {
+        "asked": asked, "source": f"/endpoints/{newest.endpoint.slug}/", "source_digest": digest_of(facts),
+        "figure": newest.seconds, "threshold": limit,
+    }  # fmt: skip
+    how = "traffic to another version and back" if newest.kind == "shift" else "engine stopped and started again"
+    when = iso(newest.at)[:10] if newest.at else ""
+    if not newest.ok or newest.seconds is None:
+        return failed(f"not finished, {when}", f"{newest.detail} Mend it and rehearse again.", **more)
+    found = f"{newest.seconds:.1f} s ({how}), {when}"
+    if newest.seconds > limit:
+        return failed(found, "Going back takes too long. Find out why and rehearse again.", **more)
+    return passed(found, **more)
+
+
+CHECKS: dict[str, Check] = {
+    "deployments.rollback_rehearsed": Check(
+        name="deployments.rollback_rehearsed",
+        title="A rollback was rehearsed",
+        evaluate=_rehearsed,
+        parameters={
+            "max_seconds": Parameter(float, 60.0, "longest time until callers are answered by the right version, seconds", 0.1, 3600)
+        },
+    ),
+}

@@ -1,0 +1,91 @@
+"""Endpoints and their callers' keys."""
+
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from apps.audit import services as audit
+from apps.core.actor import Actor
+from apps.core.clock import now
+from apps.core.errors import Conflict, Invalid
+from apps.core.ids import new_secret, slugify
+from apps.deployments import rules, selectors
+from apps.deployments.models import Endpoint, EndpointKey
+from apps.outbox import services as outbox
+from apps.usecases import selectors as usecases
+
+
+@transaction.atomic
+def create_endpoint(
+    *,
+    actor: Actor,
+    usecase_id: Any,
+    environment: str,
+    name: str = "",
+    slug: str = "",
+    rate_limit_rps: float = 100.0,
+    burst: int | None = None,
+) -> Endpoint:
+    """Give a use case a public model name in one environment. It answers once a deployment is ready.
+
+    rate_limit_rps is requests per second, burst how many may come at once (default: twice the rate).
+    Raises Invalid naming the field, NotAllowed, NotFound, Conflict when the slug is taken.
+    """
+    rules.check_may_deploy(actor)
+    usecase = usecases.usecase(actor, usecase_id)
+    selectors.check_may_change(actor, usecase.id)
+    rules.check_endpoint(environment=environment, rate_limit_rps=rate_limit_rps, burst=burst)
+    name = name.strip() or f"{usecase.name} ({environment})"
+    slug = slugify(slug or f"{usecase.slug}-{environment}", limit=80)
+    burst = burst if burst is not None else max(1, round(2 * rate_limit_rps))
+    try:
+        with transaction.atomic():
+            endpoint = Endpoint.objects.create(
+                usecase=usecase, slug=slug, name=name, environment=environment, rate_limit_rps=rate_limit_rps, burst=burst
+            )
+    except IntegrityError as error:
+        raise Conflict(f"slug: {slug} is taken. Choose another.", errors={"slug": ["Taken."]}) from error
+    audit.record(
+        "deployments.endpoint.created", actor=actor, obj_type="endpoint", obj_id=str(endpoint.id), obj_label=name,
+        usecase_id=str(usecase.id), after={"slug": slug, "environment": environment, "rate_limit_rps": rate_limit_rps, "burst": burst},
+    )  # fmt: skip
+    outbox.put("deployments.publish_routing", {})
+    return endpoint
+
+
+@transaction.atomic
+def issue_key(*, actor: Actor, endpoint_id: Any, name: str) -> tuple[EndpointKey, str]:
+    """A caller's key; returns (row, secret). The secret is shown this once and works when the gateways have the next snapshot."""
+    rules.check_may_deploy(actor)
+    endpoint = selectors.changeable_endpoint(actor, endpoint_id)
+    if not name.strip():
+        raise Invalid("name: say which caller the key is for.", errors={"name": ["Needed."]})
+    whole, prefix, digest = new_secret("ghe")
+    key = EndpointKey.objects.create(endpoint=endpoint, name=name.strip()[:100], prefix=prefix, key_hash=digest)
+    audit.record(
+        "deployments.key.issued", actor=actor, obj_type="endpointkey", obj_id=str(key.id), obj_label=key.name,
+        usecase_id=str(endpoint.usecase_id), after={"endpoint": endpoint.slug, "prefix": prefix},
+    )  # fmt: skip
+    outbox.put("deployments.publish_routing", {})
+    return key, whole
+
+
+@transaction.atomic
+def revoke_key(*, actor: Actor, key_id: Any) -> EndpointKey:
+    """Make a caller's key useless as soon as the gateways have the next snapshot. Repeating it changes nothing."""
+    rules.check_may_deploy(actor)
+    key = (
+        EndpointKey.objects.changeable_by(actor)
+        .select_for_update(no_key=True, of=("self",))
+        .select_related("endpoint")
+        .one("endpoint key", id=key_id)
+    )
+    if key.revoked_at is None:
+        key.revoked_at = now()
+        key.save(update_fields=["revoked_at"])
+        audit.record(
+            "deployments.key.revoked", actor=actor, obj_type="endpointkey", obj_id=str(key.id), obj_label=key.name,
+            usecase_id=str(key.endpoint.usecase_id),
+        )  # fmt: skip
+        outbox.put("deployments.publish_routing", {})
+    return key

@@ -1,0 +1,133 @@
+"""What gateways route by: one signed snapshot of all endpoints, published when it differs from the last."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Prefetch
+
+from apps.audit import services as audit
+from apps.core.actor import Actor
+from apps.core.canonical import digest_of
+from apps.core.clock import now
+from apps.core.errors import Invalid
+from apps.deployments import selectors
+from apps.deployments.gateways.keys import order_key
+from apps.deployments.models import Deployment, Endpoint, EndpointKey, GatewayState, Rollout, RoutingSnapshot, TrafficShift
+from apps.deployments.services.work_orders import engine_model
+from apps.outbox import services as outbox
+from apps.registry import selectors as registry
+from celery_worker import orders
+
+# Held while a snapshot is made, so that versions grow one by one and the newest holds what was committed last.
+_PUBLISH_LOCK = 0x6A7E0001
+# After a restore from a backup a gateway may be ahead of the database, but not by more versions than a busy year has.
+FARTHEST_AHEAD = 10_000_000
+
+
+@transaction.atomic
+def publish_routing(*, actor: Actor) -> RoutingSnapshot:
+    """Sign and store a snapshot if keys, limits or routes differ from the newest (control only); returns the newest.
+
+    Shifts that wait for publication are marked with its version either way.
+    """
+    _queue_up()
+    endpoints = [_endpoint(e) for e in _rows()]
+    digest, moment = digest_of(endpoints), now()
+    newest = selectors.newest_routing()
+    # After a restore from a backup a gateway can be ahead of the database; it takes up nothing that is not newer.
+    ahead = max((g.version for g in selectors.gateways()), default=0)
+    if newest is None or newest.content_digest != digest or ahead > newest.version:
+        version = max(newest.version if newest else 0, ahead) + 1
+        payload = {"v": 1, "version": version, "issued_at": orders.time_to_text(moment), "endpoints": endpoints}
+        newest = RoutingSnapshot.objects.create(
+            version=version, envelope=orders.sign(payload, private_key=order_key()), content_digest=digest
+        )
+        # A list: names that people choose are never keys of an event.
+        routes = [{"endpoint": e["slug"], "weights": {r["deployment_id"]: r["weight"] for r in e["routes"]}} for e in endpoints]
+        audit.record(
+            "deployments.routing.published", actor=actor, obj_type="routing", obj_id=str(newest.id), obj_label=f"version {version}",
+            after={"version": version, "content_digest": digest, "routes": routes},
+        )  # fmt: skip
+    TrafficShift.objects.filter(snapshot_version=None).update(snapshot_version=newest.version, published_at=moment)
+    # The gateways may route by this very version already, when what was asked for is what it says.
+    _confirm_shifts()
+    return newest
+
+
+def _queue_up() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_PUBLISH_LOCK])
+
+
+def _rows() -> Any:
+    keys = EndpointKey.objects.filter(revoked_at=None).order_by("prefix")
+    running = Deployment.objects.filter(desired="running", observed=Deployment.Observed.READY).exclude(url="")
+    running = running.select_related("model_version__model").order_by("id")
+    return Endpoint.objects.prefetch_related(
+        Prefetch("keys", keys, to_attr="live_keys"), Prefetch("deployments", running, to_attr="ready")
+    ).order_by("slug")
+
+
+def _endpoint(endpoint: Any) -> dict[str, Any]:
+    names = {tuple(registry.feature_names(d.model_version)) for d in endpoint.ready}
+    # Columns of a bare tensor can be named only while all versions agree on them.
+    features = list(names.pop()) if len(names) == 1 else None
+    return {
+        "id": str(endpoint.id),
+        "slug": endpoint.slug,
+        "environment": endpoint.environment,
+        "rate_limit_rps": endpoint.rate_limit_rps,
+        "burst": endpoint.burst,
+        "keys": [{"key_id": k.prefix, "sha256": k.key_hash} for k in endpoint.live_keys],
+        "feature_names": features or None,
+        "routes": [
+            {
+                "deployment_id": str(d.id),
+                "model_version": d.model_version_label,
+                "engine_model": engine_model(d),
+                "url": d.url,
+                "weight": d.weight,
+                "shadow": d.role == Deployment.Role.SHADOW,
+            }
+            for d in endpoint.ready
+        ],
+    }
+
+
+@transaction.atomic
+def confirm_routing(*, actor: Actor, version: int) -> None:
+    """A gateway says that it routes by `version`: it asks for what comes after it only when that one is in use.
+
+    Shifts up to the oldest version in use among the gateways seen lately are confirmed, and what waited for them goes on.
+    """
+    if TrafficShift.objects.filter(confirmed_at=None).exists():
+        # In turn with publishing, so that one of the two sees both the shift's version and the gateway's.
+        _queue_up()
+    # By the token's name, not its id: a gateway keeps its name when its token is renewed.
+    GatewayState.objects.update_or_create(name=actor.label[:200], defaults={"version": version, "seen_at": now()})
+    newest = selectors.newest_routing_version()
+    if version > newest + FARTHEST_AHEAD:
+        raise Invalid("since: no gateway can be that far ahead.", errors={"since": ["Out of range."]})
+    if version > newest:
+        outbox.put("deployments.publish_routing", {})
+    _confirm_shifts()
+
+
+def _confirm_shifts() -> None:
+    """Confirm the shifts that every gateway seen lately routes by, and let what waited for them go on."""
+    waiting = TrafficShift.objects.filter(confirmed_at=None, snapshot_version__isnull=False)
+    oldest = min((g.version for g in selectors.gateways()), default=None)
+    if oldest is None or not waiting.exists():
+        return
+    due = list(
+        waiting.select_for_update(no_key=True, skip_locked=True, of=("self",))
+        .select_related("rollout")
+        .filter(snapshot_version__lte=oldest)
+        .order_by("id")
+    )
+    TrafficShift.objects.filter(id__in=[s.id for s in due]).update(confirmed_at=now())
+    for shift in due:
+        if shift.rehearsal_id or (shift.rollout and shift.rollout.state == Rollout.State.IN_PROGRESS):
+            watch_s = shift.rollout.bake_s if shift.rollout else 0
+            outbox.put("deployments.advance", {"endpoint_id": shift.endpoint_id}, due_at=now() + timedelta(seconds=watch_s))

@@ -1,0 +1,17 @@
+"""What the registry writes in the trail."""
+
+ACTIONS = {
+    "registry.mlflow.written": "A write was sent to MLflow",
+    "registry.mlflow.failed": "A write already recorded did not succeed in MLflow",
+    "registry.mlflow.denied": "A write to MLflow was refused",
+    "registry.model.created": "A model was registered",
+    "registry.version.created": "A model version was registered",
+    "registry.version.synced": "What MLflow says of a model version was recorded",
+    "registry.version.changed": "A model version's files differ from what was recorded",
+    "registry.version.restored": "A model version's files are again what was recorded",
+    "registry.sync.requested": "A fresh reading of a model version was asked for",
+    "registry.card.saved": "A model card was saved",
+    "registry.alias.moved": "An alias was pointed at a model version",
+    "registry.alias.removed": "An alias was removed",
+    "registry.artifact.downloaded": "A serving host downloaded a model version",
+}

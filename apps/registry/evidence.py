@@ -1,0 +1,134 @@
+"""What the registry can say about a gate's subject."""
+
+from collections.abc import Callable
+from typing import Any
+
+from apps.core.actor import Actor
+from apps.core.canonical import digest_of
+from apps.core.evidence import Check, CheckResult, EvidenceSubject, Parameter, failed, missing, passed
+from apps.registry import rules, selectors
+from apps.registry.models import ModelVersion
+
+READER = Actor.system("gate evidence")
+NO_VERSION = "The gate names no model version. Choose one when you open it."
+
+
+def _about_version(
+    evaluate: Callable[[ModelVersion, EvidenceSubject, dict[str, Any]], CheckResult],
+) -> Callable[[EvidenceSubject, dict[str, Any]], CheckResult]:
+    """A check that needs a version: says so when the subject has none."""
+
+    def wrapped(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult:
+        if not subject.model_version_id:
+            return missing(NO_VERSION)
+        return evaluate(selectors.version_by_id(READER, subject.model_version_id), subject, parameters)
+
+    return wrapped
+
+
+def _source(version: ModelVersion) -> str:
+    return f"/api/v1/models/{version.model.name}/versions/{version.version}/"
+
+
+@_about_version
+def card_complete(version: ModelVersion, subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult:
+    """Every needed field of the card is filled in."""
+    card = selectors.card_fields(version)
+    state = rules.completeness(card)
+    more = {
+        "asked": f"all {state.total} needed fields",
+        "source": f"{_source(version)}card/",
+        "source_digest": digest_of(card),
+        "figure": float(state.filled),
+        "threshold": float(state.total),
+    }
+    found = f"{state.filled} of {state.total} fields filled in"
+    if state.missing:
+        return failed(found, f"Fill in {', '.join(name.replace('_', ' ') for name in state.missing)} on the model card.", **more)
+    return passed(found, **more)
+
+
+@_about_version
+def evaluation_present(version: ModelVersion, subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult:
+    """The run logged enough metrics (those asked for among them) and read a dataset other than the training data."""
+    metrics = {k: v for k, v in version.metrics.items() if v is not None}
+    wanted = [name.strip() for name in parameters["metrics"].split(",") if name.strip()]
+    contexts = sorted({i.context for i in version.inputs.all() if i.context not in {"", "training", "train"}})
+    among = f", among them {', '.join(wanted)}," if wanted else ""
+    more = {
+        "asked": f"at least {parameters['least']} metrics{among} on data the model did not learn from",
+        "source": _source(version), "source_digest": digest_of({"metrics": version.metrics, "contexts": contexts}),
+        "figure": float(len(metrics)), "threshold": float(parameters["least"]),
+    }  # fmt: skip
+    if not metrics:
+        return missing("The run behind the version logged no metrics. Log the evaluation with mlflow.log_metrics.", **more)
+    found = f"{len(metrics)} metrics" + (f" on {', '.join(contexts)} data" if contexts else "")
+    lacking = [name for name in wanted if name not in metrics]
+    if lacking or len(metrics) < parameters["least"]:
+        named = f" ({', '.join(lacking)})" if lacking else ""
+        return failed(found, f"Log the metrics that are missing{named} in a run, then register a new version.", **more)
+    if not contexts:
+        return failed(
+            found, "The run names no dataset but training data. Log the evaluation data with mlflow.log_input and its context.", **more
+        )
+    return passed(found, **more)
+
+
+@_about_version
+def lineage_complete(version: ModelVersion, subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult:
+    """Dataset, run, author, signature and pinned requirements are all known."""
+    loose = rules.unpinned(version.requirements)
+    gaps = [
+        remedy
+        for known, remedy in (
+            (version.run_id, "the run that made it"),
+            (version.inputs.all(), "a dataset (mlflow.log_input)"),
+            (version.author, "who registered it (register through the portal's MLflow endpoint)"),
+            (version.signature.get("inputs"), "the signature of its inputs"),
+            (version.requirements.strip(), "its requirements"),
+            (not loose, f"fixed versions of {', '.join(loose[:5])}"),
+        )
+        if not known
+    ]
+    more = {
+        "asked": "dataset, run, author, signature and pinned requirements", "source": f"{_source(version)}lineage/",
+        "source_digest": digest_of([selectors.lineage(version), version.requirements, version.signature, version.author]),
+    }  # fmt: skip
+    found = f"{len(version.inputs.all())} datasets, run {version.run_name or version.run_id or 'unknown'}, by {version.author or 'unknown'}"
+    if gaps:
+        return failed(found, f"Missing: {'; '.join(gaps)}.", **more)
+    return passed(found, **more)
+
+
+@_about_version
+def digest_known(version: ModelVersion, subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult:
+    """All files were read and digested, the gate is about that digest, and they have not changed since."""
+    more = {"asked": "one digest over all files, unchanged", "source": _source(version), "source_digest": version.artifact_digest}
+    if not version.artifact_digest:
+        why = f" {version.detail}" if version.detail else ""
+        return missing(
+            f"The files of {version.label} have not been digested ({version.status}).{why} Ask for a fresh reading of the version.", **more
+        )
+    found = version.artifact_digest
+    if version.status != "ready":
+        return failed(found, f"The files are no longer those that were digested. {version.detail} Register a new version.", **more)
+    if subject.artifact_digest and subject.artifact_digest != version.artifact_digest:
+        return failed(found, f"The gate is about {subject.artifact_digest}, not about this version's files. Open a new gate.", **more)
+    return passed(found, **more)
+
+
+CHECKS: dict[str, Check] = {
+    check.name: check
+    for check in (
+        Check("registry.card_complete", "The model card is complete", card_complete),
+        Check(
+            "registry.evaluation_present", "The model was evaluated on data it did not learn from", evaluation_present,
+            {
+                "least": Parameter(int, 1, "fewest metrics the run must have logged", 1, 1000),
+                "metrics": Parameter(str, "", "names of metrics that must be there, separated by commas"),
+            },
+        ),
+        Check("registry.lineage_complete", "Data, run, author and requirements are known", lineage_complete),
+        Check("registry.digest_known", "The artifact is digested and unchanged", digest_known),
+    )
+}  # fmt: skip

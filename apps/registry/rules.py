@@ -1,0 +1,202 @@
+"""What the registry holds to be true. Pure: no ORM, no clock, no network."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from apps.core.actor import Actor, Role
+from apps.core.errors import Invalid, NotAllowed
+
+# An alias that says what runs where, and the environment whose decision it follows.
+PROTECTED_ALIASES = {"champion": "production", "production": "production"}
+# Only these lead to a folder whose files the portal can read and digest.
+SOURCE_SCHEMES = ("models", "runs", "mlflow-artifacts")
+
+CARD_FIELDS = {
+    "intended_use": "what it is for and who uses it",
+    "out_of_scope": "what it must not be used for",
+    "limitations": "where it is known to be wrong or weak",
+    "training_data": "which data it learned from",
+    "evaluation": "how it was judged, on which data, with which result",
+    "explainability": "how a person can see why it answered so",
+    "ethical": "who may be harmed or treated unfairly, and what was done about it",
+    "owner_contact": "whom to ask",
+}
+CARD_NEEDED = ("intended_use", "out_of_scope", "limitations", "training_data", "evaluation", "ethical", "owner_contact")
+CARD_LEAST_WORDS = 3
+CARD_MOST_CHARACTERS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFacts:
+    """A dataset that a run named as input. `digest` is MLflow's; `profile` holds counts such as num_rows."""
+
+    name: str
+    digest: str
+    source_type: str = ""
+    source: str = ""
+    schema: dict[str, Any] = field(default_factory=dict)
+    profile: dict[str, Any] = field(default_factory=dict)
+    context: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFacts:
+    """Everything one reading of MLflow and its artifact store says of one model version.
+
+    state: `pending` (MLflow has not finished), `ready`, or `failed` with the reason in `detail`.
+    digest / manifest: as in celery_worker.orders, of the files that were read ("" and {} when none could be). sizes: path -> bytes.
+    """
+
+    name: str
+    version: int
+    state: str
+    run_id: str = ""
+    run_name: str = ""
+    source: str = ""
+    detail: str = ""
+    artifact_root: str = ""
+    digest: str = ""
+    manifest: dict[str, Any] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    flavor: str = ""
+    flavors: tuple[str, ...] = ()
+    signature: dict[str, Any] = field(default_factory=dict)
+    requirements: str = ""
+    params: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    description: str = ""
+    model_description: str = ""
+    model_tags: dict[str, str] = field(default_factory=dict)
+    datasets: tuple[DatasetFacts, ...] = ()
+    registered_at: datetime | None = None
+
+
+def alias_key(alias: str) -> str:
+    """The alias as it is compared: without case, compatibility forms or surrounding spaces."""
+    return unicodedata.normalize("NFKC", alias).strip().casefold()
+
+
+def protecting_environment(alias: str) -> str:
+    """The environment whose decision this alias follows, or "" for an alias anyone who may write may set."""
+    return PROTECTED_ALIASES.get(alias_key(alias), "")
+
+
+def check_may_write_mlflow(actor: Actor) -> None:
+    """Engineers and administrators, with a token of scope `mlflow`."""
+    check_may_read_mlflow(actor)
+    if not (actor.is_admin or actor.has_role(Role.ML_ENGINEER)):
+        raise NotAllowed("Your roles may read the MLflow endpoint, not write to it. An ML engineer can.")
+
+
+def check_may_read_mlflow(actor: Actor) -> None:
+    """Those who work with models, with a token of scope `mlflow`."""
+    if not actor.has_scope("mlflow"):
+        raise NotAllowed("This token lacks the scope 'mlflow'. Issue one that has it under Account.")
+    if not (actor.sees_everything or actor.has_role(Role.ML_ENGINEER, Role.APPROVER)):
+        raise NotAllowed(
+            "The MLflow endpoint is for ML engineers, approvers, auditors and administrators. Ask an administrator for a role."
+        )
+
+
+def check_may_edit(actor: Actor) -> None:
+    """Cards and fresh readings: engineers and administrators."""
+    if not (actor.is_admin or actor.has_role(Role.ML_ENGINEER)):
+        raise NotAllowed("Only an ML engineer or an administrator may do this. Ask one.")
+
+
+def check_source(source: str) -> None:
+    """A version comes from a logged model, a run, or MLflow's own artifact store; nothing else can be digested and frozen."""
+    parts = urlsplit(source)
+    if parts.scheme not in SOURCE_SCHEMES or parts.netloc:
+        raise Invalid(
+            "source: register from a run or a logged model of this portal (runs:/..., models:/...). Files elsewhere cannot be governed.",
+            errors={"source": ["Not in this portal's artifact store."]},
+        )
+
+
+def artifact_root_of(uri: str) -> str:
+    """The folder inside MLflow's artifact store that `mlflow-artifacts:/...` names, or "" when it is none or not a plain path."""
+    parts = urlsplit(uri)
+    if parts.scheme != "mlflow-artifacts" or parts.netloc or parts.query or parts.fragment:
+        return ""
+    segments = parts.path.strip("/").split("/")
+    if any(s in {"", ".", ".."} or re.search(r"[\x00-\x1f\\%]", s) for s in segments):
+        return ""
+    return "/".join(segments)
+
+
+def folders_above(path: str) -> list[str]:
+    """`a/b/c` -> `a/b/c`, `a/b`, `a`: where a registered version's folder could be that holds the path."""
+    segments = path.split("/")
+    return ["/".join(segments[:n]) for n in range(len(segments), 0, -1)]
+
+
+def check_card(fields: Mapping[str, Any]) -> None:
+    """Known fields with text of bearable length."""
+    if unknown := sorted(set(fields) - set(CARD_FIELDS)):
+        raise Invalid(
+            f"{unknown[0]}: not a field of a model card. Known: {', '.join(CARD_FIELDS)}.", errors={unknown[0]: ["Unknown field."]}
+        )
+    for name, text in fields.items():
+        if not isinstance(text, str) or len(text) > CARD_MOST_CHARACTERS or "\x00" in text:
+            raise Invalid(f"{name}: give text of at most {CARD_MOST_CHARACTERS:,} characters.", errors={name: ["Not such a text."]})
+
+
+def card_texts(card: Any) -> dict[str, str]:
+    """Field -> text of a card, given as a mapping or as an object with those attributes."""
+    if isinstance(card, Mapping):
+        return {name: str(card.get(name) or "") for name in CARD_FIELDS}
+    return {name: str(getattr(card, name, "") or "") for name in CARD_FIELDS}
+
+
+def missing_in_card(card: Any) -> list[str]:
+    """Needed fields that are empty or hold fewer than three words, in the order people fill them in."""
+    texts = card_texts(card)
+    return [name for name in CARD_NEEDED if len(texts[name].split()) < (1 if name == "owner_contact" else CARD_LEAST_WORDS)]
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """How far a card is: needed fields filled in, of all needed ones, and which are missing."""
+
+    filled: int
+    total: int
+    missing: tuple[str, ...]
+
+
+def completeness(card: Any) -> Completeness:
+    """How far a card (mapping or object) is."""
+    lacking = missing_in_card(card)
+    return Completeness(len(CARD_NEEDED) - len(lacking), len(CARD_NEEDED), tuple(lacking))
+
+
+def feature_names(signature: Mapping[str, Any]) -> list[str]:
+    """Names of the input columns, in order; [] for a model that takes a bare tensor."""
+    return [i["name"] for i in signature.get("inputs") or [] if i.get("name")]
+
+
+def unpinned(requirements: str) -> list[str]:
+    """Lines of a requirements text that do not fix one version."""
+    lines = [line.split("#")[0].strip() for line in requirements.splitlines()]
+    return [line for line in lines if line and not line.startswith("-") and "==" not in line and " @ " not in line]
+
+
+def prefilled_card(facts: VersionFacts) -> dict[str, str]:
+    """What the run itself says for a card: data and evaluation. People edit it; it never overwrites what they wrote."""
+    out: dict[str, str] = {}
+    if facts.datasets:
+        out["training_data"] = "\n".join(
+            f"{d.context or 'input'}: {d.name}, digest {d.digest}"
+            + (f", {d.profile['num_rows']:,} rows" if isinstance(d.profile.get("num_rows"), int) else "")
+            for d in facts.datasets
+        )
+    known = {k: v for k, v in facts.metrics.items() if v is not None}
+    if known:
+        out["evaluation"] = "Logged by the run:\n" + "\n".join(f"{name}: {value:.6g}" for name, value in sorted(known.items()))
+    return out

@@ -1,0 +1,131 @@
+"""Reads of the registry, from the portal's own tables alone."""
+
+from typing import Any
+
+from django.db.models import Count, Max, Prefetch, QuerySet
+
+from apps.accounts.models import User
+from apps.core.actor import Actor
+from apps.decisions import selectors as decisions
+from apps.decisions.models import Decision
+from apps.registry import rules
+from apps.registry.models import AliasRecord, Dataset, ModelCard, ModelVersion, RegisteredModel, RegistryQuerySet, RunInput
+
+
+def _current_aliases() -> Prefetch:
+    return Prefetch("alias_records", AliasRecord.objects.filter(ended_at=None).order_by("alias"), to_attr="current_aliases")
+
+
+def models(actor: Actor, *, search: str = "", model_ids: Any = ()) -> QuerySet[RegisteredModel]:
+    """Models the actor may see (and those of `model_ids`), newest first, with `version_count` and `latest_version`."""
+    rows = RegisteredModel.objects.visible_to(actor, model_ids).select_related("owner")
+    if search:
+        rows = rows.filter(name__icontains=search)
+    rows = rows.annotate(version_count=Count("versions", distinct=True), latest_version=Max("versions__version"))
+    return rows.order_by("-id")
+
+
+def model(actor: Actor, name: str, *, model_ids: Any = ()) -> RegisteredModel:
+    """One model by name or id, or NotFound."""
+    lookup = {"name": name} if RegisteredModel.objects.filter(name=name).exists() else {"id": name}
+    return RegisteredModel.objects.visible_to(actor, model_ids).select_related("owner").one("registered model", **lookup)
+
+
+def versions(actor: Actor, *, model_ids: Any = ()) -> RegistryQuerySet:
+    """Versions the actor may see, with model, card, author and current aliases; newest first."""
+    rows = ModelVersion.objects.visible_to(actor, model_ids).select_related("model", "card", "author_user")
+    return rows.prefetch_related(_current_aliases()).order_by("-id")
+
+
+def versions_of(actor: Actor, name: str, *, model_ids: Any = ()) -> RegistryQuerySet:
+    """All versions of one model, highest number first; NotFound when the model is not to be seen."""
+    found = model(actor, name, model_ids=model_ids)
+    return versions(actor, model_ids=model_ids).filter(model=found).order_by("-version")
+
+
+def version(actor: Actor, name: str, number: int | str, *, model_ids: Any = ()) -> ModelVersion:
+    """One version by model name and number, with its card, inputs and current aliases, or NotFound."""
+    return versions(actor, model_ids=model_ids).prefetch_related("inputs__dataset").one("model version", model__name=name, version=number)
+
+
+def version_by_id(actor: Actor, version_id: Any, *, model_ids: Any = ()) -> ModelVersion:
+    """One version by id, or NotFound."""
+    return versions(actor, model_ids=model_ids).prefetch_related("inputs__dataset").one("model version", id=version_id)
+
+
+def feature_names(version: ModelVersion) -> list[str]:
+    """Names of the input columns in signature order; [] for a model that takes a bare tensor."""
+    return rules.feature_names(version.signature)
+
+
+def aliases(version: ModelVersion) -> list[AliasRecord]:
+    """Aliases that point at the version now, by name."""
+    known = getattr(version, "current_aliases", None)
+    return known if known is not None else list(version.alias_records.filter(ended_at=None).order_by("alias"))
+
+
+def alias_history(model: RegisteredModel) -> QuerySet[AliasRecord]:
+    """What each alias pointed at and when, newest first: what was champion on a date."""
+    return model.aliases.select_related("version__model").order_by("-set_at", "-id")
+
+
+def card_fields(version: ModelVersion) -> dict[str, str]:
+    """The card as field -> text; all empty when there is no card yet."""
+    return rules.card_texts(ModelCard.objects.filter(version=version).first())
+
+
+def lineage(version: ModelVersion) -> dict[str, Any]:
+    """Where the version comes from: `nodes` (dataset, run, version) and `edges` (from, to, how), for a graph."""
+    inputs = list(RunInput.objects.filter(version=version).select_related("dataset").order_by("context", "dataset__name"))
+    run = f"run:{version.run_id}" if version.run_id else ""
+    here = f"version:{version.id}"
+    nodes: list[dict[str, Any]] = []
+    edges: list[dict[str, Any]] = []
+    for each in inputs:
+        key = f"dataset:{each.dataset.id}"
+        if all(n["id"] != key for n in nodes):
+            nodes.append(
+                {
+                    "id": key,
+                    "kind": "dataset",
+                    "label": each.dataset.name,
+                    "digest": each.dataset.digest,
+                    "rows": each.dataset.profile.get("num_rows"),
+                }
+            )
+        edges.append({"from": key, "to": run or here, "how": each.context or "input"})
+    if run:
+        nodes.append({"id": run, "kind": "run", "label": version.run_name or version.run_id, "run_id": version.run_id})
+        edges.append({"from": run, "to": here, "how": "logged"})
+    nodes.append({"id": here, "kind": "version", "label": version.label, "digest": version.artifact_digest})
+    return {"nodes": nodes, "edges": edges}
+
+
+def versions_that_saw(actor: Actor, dataset: Dataset) -> RegistryQuerySet:
+    """The other direction: versions whose run read the dataset."""
+    return versions(actor).filter(datasets=dataset).distinct()
+
+
+def version_holding(path: str) -> ModelVersion | None:
+    """The registered version in whose folder a path of the artifact store lies (or which the path would replace), if any.
+
+    For the endpoint that guards the store, not for people: it does not ask who may see the version.
+    """
+    rows = ModelVersion.objects.select_related("model")
+    return rows.filter(artifact_root__in=rules.folders_above(path)).order_by("id").first()
+
+
+def author_of(user_id: Any) -> User | None:
+    """The account behind an actor, or None."""
+    return User.objects.filter(id=user_id).first() if user_id else None
+
+
+def decisions_naming(version: ModelVersion) -> QuerySet[Decision]:
+    """Decisions about exactly these files, newest first, with their state; none while there is no digest."""
+    rows = Decision.objects.filter(artifact_digest=version.artifact_digest) if version.artifact_digest else Decision.objects.none()
+    return decisions.with_state(rows).order_by("-issued_at", "-id")
+
+
+def why_decision_is_not_live(decision: Decision) -> str:
+    """Why the decision does not hold now; empty when it does."""
+    return decisions.state_of(decision)

@@ -1,0 +1,25 @@
+"""Writes of the registry, one verb each. `sync` talks to MLflow first and then makes one of these calls."""
+
+from apps.registry.services.aliases import record_alias, remove_alias
+from apps.registry.services.cards import save_card
+from apps.registry.services.sync import apply_alias, discover, request_sync, sync_version
+from apps.registry.services.versions import created_model, created_version, mark_changed, note_download, record_version
+from apps.registry.services.writes import begin_write, deny_write, fail_write
+
+__all__ = [
+    "apply_alias",
+    "begin_write",
+    "created_model",
+    "created_version",
+    "deny_write",
+    "discover",
+    "fail_write",
+    "mark_changed",
+    "note_download",
+    "record_alias",
+    "record_version",
+    "remove_alias",
+    "request_sync",
+    "save_card",
+    "sync_version",
+]

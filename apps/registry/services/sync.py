@@ -1,0 +1,92 @@
+"""Reads MLflow, then makes one recording call: for control's tasks and commands. Never inside a transaction."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+
+from apps.audit import services as audit
+from apps.core.actor import Actor
+from apps.core.clock import now
+from apps.core.doors import call
+from apps.core.errors import NoLiveDecision, NotFound
+from apps.decisions import selectors as decisions
+from apps.outbox import services as outbox
+from apps.registry import rules, selectors
+from apps.registry.gateways import mlflow
+from apps.registry.models import AliasRecord, ModelVersion
+from apps.registry.services.aliases import record_alias
+from apps.registry.services.versions import mark_changed, record_version
+
+SYNC = "registry sync"
+# Files of a version are read and compared with their digest again after this time.
+VERIFY_AFTER = timedelta(hours=6)
+
+
+def sync_version(*, name: str, version: int) -> ModelVersion | None:
+    """Read a version and all its files from MLflow and record it. None when neither MLflow nor the portal knows it.
+
+    Raises UpstreamFailed when MLflow cannot say; calling again is safe.
+    """
+    actor = Actor.system(SYNC)
+    try:
+        facts = mlflow.read_version(name, version)
+    except NotFound:
+        row = ModelVersion.objects.filter(model__name=name, version=version).first()
+        return row and call(mark_changed, actor=actor, version_id=row.id, observed="", detail="MLflow has this version no more.")
+    return call(record_version, actor=actor, facts=facts)
+
+
+def discover() -> int:
+    """Ask for a reading of every version that the portal has not recorded yet, or has not verified for a while; returns how many."""
+    settled = {
+        (name, number): synced_at
+        for name, number, synced_at in ModelVersion.objects.exclude(status="pending").values_list("model__name", "version", "synced_at")
+    }
+    old = now() - VERIFY_AFTER
+    seen = set(mlflow.all_versions())
+    due = [key for key in seen | settled.keys() if key not in settled or settled[key] is None or settled[key] < old]
+    call(_ask_for, due)
+    return len(due)
+
+
+@transaction.atomic
+def _ask_for(versions: list[tuple[str, int]]) -> None:
+    for name, number in sorted(versions):
+        outbox.put("registry.sync", {"name": name, "version": number})
+
+
+@transaction.atomic
+def request_sync(*, actor: Actor, version_id: Any) -> ModelVersion:
+    """A person asks for a fresh reading; control makes it soon."""
+    row = selectors.version_by_id(actor, version_id)
+    rules.check_may_edit(actor)
+    outbox.put("registry.sync", {"name": row.model.name, "version": row.version})
+    audit.record("registry.sync.requested", actor=actor, obj_type="modelversion", obj_id=str(row.id), obj_label=row.label)
+    return row
+
+
+def apply_alias(*, model: str, alias: str, version: int, decision_id: Any, actor: Actor | None = None) -> AliasRecord:
+    """Point an alias at a version in MLflow, then record it. A protected alias needs a decision that lives now.
+
+    Raises NoLiveDecision, NotFound, UpstreamFailed. Safe to repeat: a crash between the two steps is mended by the next call.
+    """
+    actor = actor or Actor.system("registry alias")
+    row = selectors.version(Actor.system(SYNC), model, version)
+    environment = rules.protecting_environment(alias)
+    if environment and (why := _why_not(row, environment, decision_id)):
+        raise NoLiveDecision(f"The alias {alias} of {model} may not move to version {version}. {why}")
+    mlflow.set_alias(model, alias, version)
+    return call(record_alias, actor=actor, model=model, alias=alias, version=version, decision_id=decision_id)
+
+
+def _why_not(row: ModelVersion, environment: str, decision_id: Any) -> str:
+    """Why this decision does not let this version be named for the environment; "" when it does."""
+    if row.status != "ready":
+        return f"The version is {row.status}, not ready."
+    if not decision_id:
+        return "It follows a decision, and none was given."
+    decision = decisions.decision(decision_id)
+    if (decision.artifact_digest, decision.environment) != (row.artifact_digest, environment):
+        return f"The decision given is about another artifact or another environment than {environment}."
+    return decisions.state_of(decision)

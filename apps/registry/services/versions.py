@@ -1,0 +1,195 @@
+"""What the portal records of models and versions."""
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+
+from apps.audit import services as audit
+from apps.core.actor import Actor
+from apps.core.canonical import digest_of
+from apps.core.clock import now
+from apps.decisions import selectors as decisions
+from apps.decisions import services as decision_services
+from apps.outbox import services as outbox
+from apps.registry import rules, selectors
+from apps.registry.models import Dataset, ModelCard, ModelVersion, RegisteredModel, RunInput, VersionIntent
+from apps.registry.rules import DatasetFacts, VersionFacts
+
+HOLD_SOURCE = "modelversion"
+# Taken over from a reading as they are.
+COPIED = (
+    "run_id", "run_name", "source", "detail", "artifact_root", "flavor", "signature", "requirements", "params", "metrics", "tags",
+    "description", "registered_at",
+)  # fmt: skip
+
+
+@transaction.atomic
+def created_model(*, actor: Actor, name: str, description: str = "") -> RegisteredModel:
+    """MLflow has made the registered model for this actor, who thereby owns it; repeating it changes nothing."""
+    rules.check_may_edit(actor)
+    return _model(actor=actor, name=name, description=description, owner_id=actor.user_id)
+
+
+@transaction.atomic
+def created_version(
+    *, actor: Actor, intent_id: Any, name: str, version: int, run_id: str = "", source: str = "", artifact_root: str = ""
+) -> ModelVersion:
+    """MLflow has numbered a version for this actor: note the author, freeze its folder, and ask for a reading."""
+    rules.check_may_edit(actor)
+    owner = _model(actor=actor, name=name, owner_id=actor.user_id)
+    row, _ = ModelVersion.objects.get_or_create(
+        model=owner, version=version, defaults={"run_id": run_id[:64], "source": source, "artifact_root": artifact_root[:1000]}
+    )
+    if not row.author:
+        row.author_user = selectors.author_of(actor.user_id)
+        row.author = str(row.author_user or actor.label)[:300]
+        row.save(update_fields=["author", "author_user"])
+        audit.record(
+            "registry.version.created", actor=actor, obj_type="modelversion", obj_id=str(row.id), obj_label=row.label,
+            after={"run_id": run_id, "source": source},
+        )  # fmt: skip
+    VersionIntent.objects.filter(id=intent_id, version=None).update(version=row)
+    outbox.put("registry.sync", {"name": name, "version": version})
+    return row
+
+
+@transaction.atomic
+def record_version(*, actor: Actor, facts: VersionFacts) -> ModelVersion:
+    """Record a reading; the same reading again changes nothing but `synced_at`.
+
+    A digest is recorded once: when the files differ from it, the version becomes `changed`, the trail says so, and the decisions
+    that name the digest are held until the files are again what they were.
+    """
+    rules.check_may_edit(actor)
+    owner = _model(actor=actor, name=facts.name, description=facts.model_description, tags=facts.model_tags)
+    _, created = ModelVersion.objects.get_or_create(
+        model=owner, version=facts.version, defaults={"run_id": facts.run_id, "source": facts.source}
+    )
+    row = ModelVersion.objects.select_for_update(no_key=True).get(model=owner, version=facts.version)
+    if created:
+        _adopt_intent(actor, row, facts)
+    row.model = owner
+    if facts.state == "pending" and row.artifact_digest:
+        return row
+    if row.artifact_digest and facts.digest != row.artifact_digest:
+        return _mark(
+            row, actor=actor, observed=facts.digest, detail=facts.detail or "Its files differ from those whose digest was recorded."
+        )
+    before = _summary(row)
+    restored = row.status == "changed"
+    for name in COPIED:
+        setattr(row, name, getattr(facts, name))
+    row.status, row.flavors, row.observed_digest, row.synced_at = facts.state, list(facts.flavors), facts.digest, now()
+    if facts.state == "ready" and not row.artifact_digest:
+        row.artifact_digest, row.artifact_manifest = facts.digest, facts.manifest
+        row.artifact_sizes, row.size_bytes = facts.sizes, sum(facts.sizes.values())
+    row.save()
+    _record_inputs(row, facts.datasets)
+    if facts.state == "ready":
+        ModelCard.objects.get_or_create(version=row, defaults=rules.prefilled_card(facts))
+    after = _summary(row)
+    if restored:
+        audit.record(
+            "registry.version.restored", actor=actor, obj_type="modelversion", obj_id=str(row.id), obj_label=row.label, after=after
+        )
+        for hold in decisions.open_holds(source_type=HOLD_SOURCE, source_id=str(row.id)):
+            decision_services.lift_hold(actor=actor, hold_id=hold.id, reason=f"The files of {row.label} are again what was decided on.")
+    elif before != after:
+        audit.record(
+            "registry.version.synced", actor=actor, obj_type="modelversion", obj_id=str(row.id), obj_label=row.label,
+            before={k: v for k, v in before.items() if v != after[k]}, after={k: v for k, v in after.items() if v != before[k]},
+        )  # fmt: skip
+    return row
+
+
+@transaction.atomic
+def mark_changed(*, actor: Actor, version_id: Any, observed: str, detail: str) -> ModelVersion:
+    """The files of a version were found to differ from its recorded digest, outside a full reading."""
+    row = ModelVersion.objects.select_for_update(of=("self",), no_key=True).select_related("model").get(id=version_id)
+    return _mark(row, actor=actor, observed=observed, detail=detail)
+
+
+@transaction.atomic
+def note_download(*, actor: Actor, version: ModelVersion) -> None:
+    """A serving host is about to receive the files."""
+    audit.record(
+        "registry.artifact.downloaded", actor=actor, obj_type="modelversion", obj_id=str(version.id), obj_label=version.label,
+        after={"digest": version.artifact_digest, "size_bytes": version.size_bytes},
+    )  # fmt: skip
+
+
+def _mark(row: ModelVersion, *, actor: Actor, observed: str, detail: str) -> ModelVersion:
+    if not row.artifact_digest or (row.status == "changed" and row.observed_digest == observed):
+        return row
+    row.status, row.observed_digest, row.detail, row.synced_at = "changed", observed, detail, now()
+    row.save(update_fields=["status", "observed_digest", "detail", "synced_at"])
+    audit.record(
+        "registry.version.changed", actor=actor, obj_type="modelversion", obj_id=str(row.id), obj_label=row.label,
+        before={"digest": row.artifact_digest}, after={"digest": observed}, reason=detail,
+    )  # fmt: skip
+    for decision in decisions.live().filter(artifact_digest=row.artifact_digest):
+        decision_services.place_hold(
+            actor=actor, decision_id=decision.id, source_type=HOLD_SOURCE, source_id=str(row.id),
+            reason=f"The files of {row.label} are not those that were decided on.",
+        )  # fmt: skip
+    return row
+
+
+def _model(
+    *, actor: Actor, name: str, description: str | None = None, tags: dict[str, str] | None = None, owner_id: str | None = None
+) -> RegisteredModel:
+    row, created = RegisteredModel.objects.get_or_create(name=name, defaults={"owner": selectors.author_of(owner_id)})
+    if created:
+        audit.record("registry.model.created", actor=actor, obj_type="registeredmodel", obj_id=str(row.id), obj_label=name)
+    if row.owner_id is None and owner_id:
+        row.owner = selectors.author_of(owner_id)
+        row.save(update_fields=["owner"])
+    if description is not None and (row.description, row.tags) != (description, tags if tags is not None else row.tags):
+        row.description, row.tags = description, tags if tags is not None else row.tags
+        row.save(update_fields=["description", "tags"])
+    return row
+
+
+def _adopt_intent(actor: Actor, row: ModelVersion, facts: VersionFacts) -> None:
+    """Find who asked for a version that the portal first meets in MLflow itself; without a trace there is no author."""
+    wanted = VersionIntent.objects.filter(model_name=facts.name, version=None)
+    same = wanted.filter(Q(source=facts.source) | (Q(run_id=facts.run_id) & ~Q(run_id="")))
+    intent = same.order_by("-id").first()
+    if intent is not None:
+        row.author, row.author_user = intent.actor_label, intent.user
+        row.save(update_fields=["author", "author_user"])
+        VersionIntent.objects.filter(id=intent.id).update(version=row)
+    audit.record(
+        "registry.version.created", actor=actor, obj_type="modelversion", obj_id=str(row.id), obj_label=row.label,
+        after={"run_id": facts.run_id, "source": facts.source, "author": row.author or None},
+        reason="Met in MLflow, not made through the endpoint's answer.",
+    )  # fmt: skip
+
+
+def _record_inputs(row: ModelVersion, datasets: tuple[DatasetFacts, ...]) -> None:
+    kept = []
+    for facts in datasets:
+        dataset, _ = Dataset.objects.get_or_create(
+            name=facts.name, digest=facts.digest,
+            defaults={"source_type": facts.source_type, "source": facts.source, "schema": facts.schema, "profile": facts.profile},
+        )  # fmt: skip
+        kept.append(RunInput.objects.get_or_create(version=row, dataset=dataset, context=facts.context)[0].id)
+    RunInput.objects.filter(version=row).exclude(id__in=kept).delete()
+
+
+def _summary(row: ModelVersion) -> dict[str, Any]:
+    """What the trail keeps of a version: figures are digested, because names of parameters and tags are the author's own words."""
+    return {
+        "status": row.status,
+        "digest": row.artifact_digest,
+        "detail": row.detail,
+        "run_id": row.run_id,
+        "source": row.source,
+        "flavor": row.flavor,
+        "params": digest_of(row.params),
+        "metrics": digest_of(row.metrics),
+        "signature": digest_of(row.signature),
+        "requirements": digest_of(row.requirements),
+        "datasets": sorted(f"{i.context}: {i.dataset}" for i in row.inputs.select_related("dataset")),
+    }

@@ -1,0 +1,16 @@
+"""What use cases write in the trail."""
+
+ACTIONS = {
+    "usecases.usecase.created": "A use case was written down",
+    "usecases.usecase.changed": "A use case's description was changed",
+    "usecases.requirements.set": "The non-functional requirements were set",
+    "usecases.integration.added": "An integration point was added",
+    "usecases.model.linked": "A registered model was linked",
+    "usecases.access.given": "A person was given access",
+    "usecases.access.opened": "Approvers of a function were given sight of the use case",
+    "usecases.stage.promoted": "The use case moved forward by a decision",
+    "usecases.stage.fell_back": "The use case went back from production to pilot",
+    "usecases.stage.held": "The use case was put on hold",
+    "usecases.stage.resumed": "The use case was taken off hold",
+    "usecases.stage.stopped": "The use case was stopped, with its lesson",
+}

@@ -1,0 +1,171 @@
+"""Use cases: what is decided with AI, for whom, with which people, demands and models, and the stage it has reached."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from guardian.shortcuts import get_objects_for_user
+
+from apps.core.actor import Actor, Function
+from apps.core.clock import now
+from apps.core.models import BaseModel, VisibleQuerySet
+
+
+class Stage(models.TextChoices):
+    """Where a use case stands. The allowed moves are in rules.py and, word for word, in the database trigger."""
+
+    PROPOSAL = "proposal"
+    POC = "poc"
+    PILOT = "pilot"
+    PRODUCTION = "production"
+    RETIRED = "retired"
+    ON_HOLD = "on_hold"
+    STOPPED = "stopped"
+
+
+class RiskTier(models.TextChoices):
+    """How much harm a wrong output can do."""
+
+    MINIMAL = "minimal"
+    LIMITED = "limited"
+    HIGH = "high"
+
+
+class UseCaseQuerySet(VisibleQuerySet):
+    """Use cases filtered by who looks."""
+
+    def visible_to(self, actor: Actor) -> "UseCaseQuerySet":
+        """Own ones, those granted to the person, and, for an approver, those with a gate that needs their function."""
+        if actor.sees_everything:
+            return self
+        return self.filter(self._own(actor) | self._granted(actor, ["view_usecase", "change_usecase"]) | self._signed_by(actor))
+
+    def changeable_by(self, actor: Actor) -> "UseCaseQuerySet":
+        """Those the actor may change: own ones, granted ones, all for administrators."""
+        if actor.is_admin:
+            return self
+        return self.filter(self._own(actor) | self._granted(actor, ["change_usecase"]))
+
+    @staticmethod
+    def _own(actor: Actor) -> Q:
+        person = actor.user_id
+        return Q(owner_id=person) | Q(sponsor_id=person) | Q(created_by_id=person) if person else Q(pk__in=[])
+
+    def _granted(self, actor: Actor, permissions: list[str]) -> Q:
+        if not actor.user_id:
+            return Q(pk__in=[])
+        from apps.accounts.models import User
+
+        granted = get_objects_for_user(
+            User(id=actor.user_id), permissions, klass=UseCase, any_perm=True, with_superuser=False, accept_global_perms=False
+        )
+        return Q(pk__in=granted.values("pk"))
+
+    @staticmethod
+    def _signed_by(actor: Actor) -> Q:
+        if not actor.functions:
+            return Q(pk__in=[])
+        opened = FunctionAccess.objects.filter(function__in=sorted(actor.functions))
+        return Q(pk__in=opened.values("usecase_id"))
+
+
+class UseCase(BaseModel):
+    """One use of AI. Its stage is changed only by inserting a StageMove (a database trigger applies it)."""
+
+    slug = models.SlugField(max_length=80, unique=True)
+    name = models.CharField(max_length=200)
+    problem = models.TextField()
+    decision_supported = models.TextField(blank=True, default="")
+    output_users = models.TextField(blank=True, default="")
+    sponsor = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="sponsored_usecases")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="owned_usecases")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="created_usecases")
+    risk_tier = models.CharField(max_length=20, choices=RiskTier.choices)
+    risk_reason = models.TextField(blank=True, default="")
+    stage = models.CharField(max_length=20, choices=Stage.choices, default=Stage.PROPOSAL)
+    stage_since = models.DateTimeField(default=now)
+    lesson = models.TextField(blank=True, default="")
+    currency = models.CharField(max_length=3, default="EUR")
+
+    objects = UseCaseQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["stage"]), models.Index(fields=["owner"])]
+        constraints = [
+            models.CheckConstraint(name="usecases_known_stage", condition=Q(stage__in=Stage.values)),
+            models.CheckConstraint(name="usecases_known_tier", condition=Q(risk_tier__in=RiskTier.values)),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Requirements(BaseModel):
+    """What the use case demands beside being right. Load tests, monitors and gates read it."""
+
+    usecase = models.OneToOneField(UseCase, on_delete=models.PROTECT, related_name="requirements")
+    latency_p99_ms = models.FloatField(null=True)
+    availability_pct = models.FloatField(null=True)
+    freshness_hours = models.FloatField(null=True)
+    concurrent_users = models.PositiveIntegerField(null=True)
+    projected_rps = models.FloatField(null=True)
+    peak_factor = models.FloatField(default=10.0)
+
+
+class IntegrationPoint(BaseModel):
+    """A system the use case reads from or writes to."""
+
+    usecase = models.ForeignKey(UseCase, on_delete=models.PROTECT, related_name="integrations")
+    name = models.CharField(max_length=200)
+    kind = models.CharField(max_length=50, blank=True, default="")
+    direction = models.CharField(max_length=10, choices=[("in", "in"), ("out", "out"), ("both", "both")])
+    owner = models.CharField(max_length=200, blank=True, default="")
+    note = models.TextField(blank=True, default="")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["usecase", "name"], name="usecases_integration_once")]
+
+
+class UsedModel(BaseModel):
+    """A registered model that serves this use case."""
+
+    usecase = models.ForeignKey(UseCase, on_delete=models.PROTECT, related_name="used_models")
+    model = models.ForeignKey("registry.RegisteredModel", on_delete=models.PROTECT, related_name="used_by")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["usecase", "model"], name="usecases_model_once")]
+
+
+class StageMove(BaseModel):
+    """One move between stages. Inserting it is the only way to change a stage; append-only; a decision moves once."""
+
+    usecase = models.ForeignKey(UseCase, on_delete=models.PROTECT, related_name="moves")
+    from_stage = models.CharField(max_length=20, choices=Stage.choices)
+    to_stage = models.CharField(max_length=20, choices=Stage.choices)
+    moved_at = models.DateTimeField(default=now)
+    decision_id = models.UUIDField(null=True, unique=True)
+    reason = models.TextField(blank=True, default="")
+    by = models.CharField(max_length=300)
+
+    class Meta:
+        indexes = [models.Index(fields=["usecase", "moved_at"])]
+
+
+class Person(BaseModel):
+    """Somebody's part in a use case, for people to find each other. Access is given by grants, not by this."""
+
+    usecase = models.ForeignKey(UseCase, on_delete=models.PROTECT, related_name="people")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="usecase_parts")
+    part = models.CharField(max_length=50)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["usecase", "user", "part"], name="usecases_part_once")]
+
+
+class FunctionAccess(BaseModel):
+    """Approvers of this function may read the use case, since a gate needed them. It stays after the gate."""
+
+    usecase = models.ForeignKey(UseCase, on_delete=models.PROTECT, related_name="function_access")
+    function = models.CharField(max_length=20, choices=[(f.value, f.value) for f in Function])
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["usecase", "function"], name="usecases_function_once")]

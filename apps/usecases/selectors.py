@@ -1,0 +1,96 @@
+"""Reads of use cases, always from what the actor may see."""
+
+import uuid
+from typing import Any
+
+from django.db.models import QuerySet
+
+from apps.core.actor import Actor
+from apps.core.clock import now
+from apps.usecases.models import IntegrationPoint, Requirements, StageMove, UseCase
+
+
+def is_uuid(text: Any) -> bool:
+    """Whether a reference in an address is an id (else it is a slug)."""
+    try:
+        uuid.UUID(str(text))
+    except ValueError:
+        return False
+    return True
+
+
+def usecases(actor: Actor) -> QuerySet[UseCase]:
+    """Visible use cases, newest first, with people and requirements: a constant number of queries."""
+    return (
+        UseCase.objects.visible_to(actor)
+        .select_related("owner", "sponsor", "created_by", "requirements")
+        .prefetch_related("used_models__model")
+        .order_by("-id")
+    )
+
+
+def usecase(actor: Actor, ref: Any) -> UseCase:
+    """One visible use case by id or slug, with all that its page shows; else NotFound."""
+    found = usecases(actor).prefetch_related("integrations", "moves", "people__user")
+    return found.one("use case", **({"id": ref} if is_uuid(ref) else {"slug": str(ref)}))  # type: ignore[attr-defined]
+
+
+def system_usecase(usecase_id: Any) -> UseCase:
+    """One use case for a process or a check of ours, whoever asks."""
+    return UseCase.objects.select_related("owner", "sponsor", "created_by").one("use case", id=usecase_id)
+
+
+def may_change(actor: Actor, usecase_id: Any) -> bool:
+    """Whether the actor may change it."""
+    return UseCase.objects.changeable_by(actor).filter(id=usecase_id).exists()
+
+
+def requirements(usecase_id: Any) -> Requirements | None:
+    """The non-functional requirements, or None before they were set."""
+    return Requirements.objects.filter(usecase_id=usecase_id).first()
+
+
+def integrations(usecase_id: Any) -> QuerySet[IntegrationPoint]:
+    """Systems it reads from and writes to."""
+    return IntegrationPoint.objects.filter(usecase_id=usecase_id).order_by("name")
+
+
+def moves(usecase_id: Any) -> QuerySet[StageMove]:
+    """Its moves, oldest first."""
+    return StageMove.objects.filter(usecase_id=usecase_id).order_by("moved_at", "id")
+
+
+def stage_before_hold(usecase_id: Any) -> str:
+    """Where it was when it was put on hold the last time; empty if never."""
+    held = StageMove.objects.filter(usecase_id=usecase_id, to_stage="on_hold").order_by("-moved_at", "-id").first()
+    return held.from_stage if held else ""
+
+
+def time_in_stages(usecase: UseCase) -> list[dict[str, Any]]:
+    """Each stay as {stage, entered_at, left_at (None: still there), seconds}, oldest first. Reads the moves prefetched by `usecase`."""
+    stays: list[dict[str, Any]] = [{"stage": "proposal", "entered_at": usecase.created_at, "left_at": None}]
+    for move in sorted(usecase.moves.all(), key=lambda m: (m.moved_at, m.id)):
+        stays[-1]["left_at"] = move.moved_at
+        stays.append({"stage": move.to_stage, "entered_at": move.moved_at, "left_at": None})
+    for stay in stays:
+        stay["seconds"] = ((stay["left_at"] or now()) - stay["entered_at"]).total_seconds()
+    return stays
+
+
+def model_names(usecase_id: Any) -> list[str]:
+    """Names of the registered models linked to it."""
+    return list(
+        UseCase.objects.filter(id=usecase_id, used_models__isnull=False)
+        .order_by("used_models__model__name")
+        .values_list("used_models__model__name", flat=True)
+    )
+
+
+def visible_model_ids(actor: Actor) -> QuerySet[Any]:
+    """Ids of registered models that the actor's use cases use (stakeholders see these)."""
+    return UseCase.objects.visible_to(actor).filter(used_models__isnull=False).values_list("used_models__model_id", flat=True).distinct()
+
+
+def visible_ids(actor: Actor) -> QuerySet[Any]:
+    """Ids of the use cases the actor may see; the trail asks through settings.AUDIT_USECASE_SCOPE."""
+    return UseCase.objects.visible_to(actor).values_list("id", flat=True)

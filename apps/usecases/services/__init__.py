@@ -1,0 +1,27 @@
+"""Writes of use cases: what they say (describe) and where they stand (stages)."""
+
+from apps.usecases.services.describe import (
+    add_integration,
+    create_usecase,
+    give_access,
+    link_model,
+    open_to_functions,
+    set_requirements,
+    update_usecase,
+)
+from apps.usecases.services.stages import fall_back, promote, put_on_hold, resume, stop
+
+__all__ = [
+    "add_integration",
+    "create_usecase",
+    "fall_back",
+    "give_access",
+    "link_model",
+    "open_to_functions",
+    "promote",
+    "put_on_hold",
+    "resume",
+    "set_requirements",
+    "stop",
+    "update_usecase",
+]
