@@ -1,0 +1,1 @@
+"""The control plane's Celery side: relay, schedule, and tasks that each call one service."""

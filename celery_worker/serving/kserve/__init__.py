@@ -1,0 +1,1 @@
+"""The program that runs inside the KServe engine's own environment. Imports nothing of the portal."""
