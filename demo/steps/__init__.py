@@ -1,0 +1,1 @@
+"""The journey's steps, in the order they are told."""

@@ -1,0 +1,89 @@
+"""Going through a gate as people do: begin, answer, request, sign. Every step is read back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from demo import story
+from demo.portal import Portal, check
+from demo.steps.context import Context
+
+NOTES = {
+    "problem_described": "Read through with the outreach desk and the sponsor.",
+    "data_ready": "Plan terms, questionnaire and visits; Membership IT and Claims answer for them.",
+    "data_use": "Purpose and privacy assessment filed under outreach.",
+    "human_oversight": "The nurse sees the suggestion before any call and may skip it.",
+    "users_agree": "Shown to the outreach desk, who agree to the pilot.",
+    "feasible": "Answers in a few milliseconds on one core.",
+    "on_call": "The rota covers the endpoint; the rollback was rehearsed on the pilot.",
+    "capacity": "The desk has nurses for the calls expected at this stage, trained last week.",
+    "people_informed": "Members are told in the yearly letter that a model helps to decide who is called.",
+    "regulation": "GDPR and the EU AI Act were checked; the result is filed with legal.",
+    "compared": "Same validation rows: cheaper per 1,000 decisions than the version that runs.",
+    "way_back": "The version that runs stays warm as a shadow.",
+}
+SIGNING_WORDS = {
+    "business": "The business accepts the figures and the conditions of this gate.",
+    "risk": "Residual risk accepted for this stage.",
+    "security": "Artifact digest and access reviewed.",
+}
+
+
+def _answerer(ctx: Context, owner: str) -> Portal:
+    """Who answers an item: the use case's owner, the engineer, or the approver of a function."""
+    part = next((p for p, person in story.PEOPLE.items() if owner in (p, person.function)), "owner")
+    return ctx.people[part]
+
+
+def pass_gate(ctx: Context, to_stage: str, *, version: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Take the use case (or one more model version) through its gate; returns the gate as approved.
+
+    On the way it is tried that the requester cannot sign and that a wrong password signs nothing.
+    """
+    body: dict[str, Any] = {"usecase": ctx["usecase"], "to_stage": to_stage, "note": f"Requested for the {to_stage} stage."}
+    if version:
+        body["model_version"] = version["id"]
+    gate = ctx.engineer.post("gates/", body, key=f"{ctx.run}-gate-{to_stage}-{version['number'] if version else 0}")
+    path = f"gates/{gate['id']}/"
+    for item in ctx.engineer.get(path)["attestations"]:
+        note = NOTES.get(item["item"], "Checked.")
+        _answerer(ctx, item["owner"]).post(path + "attestations/", {"item": item["item"], "answer": "yes", "note": note})
+    ctx.engineer.post(path + "request/", key=f"{ctx.run}-request-{gate['id']}")
+    page = ctx.auditor.get(path)
+    check(
+        page["state"] == "open" and page["evidence_digest"].startswith("sha256:"),
+        f"the gate is open over frozen evidence: {page['open_points']}",
+    )
+    check(
+        all(row["state"] == "pass" for row in page["evidence"]),
+        f"every check passes: {[r for r in page['evidence'] if r['state'] != 'pass']}",
+    )
+    functions = list(page["quorum"])
+    _refusals(ctx, path, page, functions[0])
+    for function in functions:
+        part = next(p for p, person in story.PEOPLE.items() if person.function == function)
+        ctx.people[part].post(
+            path + "signatures/",
+            {
+                "function": function,
+                "meaning": "approved",
+                "comment": SIGNING_WORDS[function],
+                "evidence_digest": page["evidence_digest"],
+                "password": ctx.account(part)["password"],
+            },
+        )
+    done = ctx.auditor.get(path)
+    check(done["state"] == "approved" and done["decision_id"], "the quorum approved and a decision was issued")
+    decision = ctx.auditor.get(f"decisions/{done['decision_id']}/")
+    check(decision["live"] and decision["evidence_digest"] == page["evidence_digest"], "the decision is live and names the signed evidence")
+    if version:
+        check(decision["artifact_digest"] == version["digest"], "the decision names the artifact's digest")
+    return dict(done)
+
+
+def _refusals(ctx: Context, path: str, page: dict[str, Any], function: str) -> None:
+    signature = {"function": function, "meaning": "approved", "comment": "", "evidence_digest": page["evidence_digest"]}
+    ctx.engineer.post(path + "signatures/", {**signature, "password": ctx.account("engineer")["password"]}, expect=403)
+    part = next(p for p, person in story.PEOPLE.items() if person.function == function)
+    ctx.people[part].post(path + "signatures/", {**signature, "password": "not the password"}, expect=403)
+    check(ctx.auditor.get(path)["wanted"].get(function) == page["quorum"][function], "a refused signature counts for nothing")
