@@ -1,0 +1,3 @@
+"""Browsers that are signed in."""
+
+from tests.dashboard.conftest import page_of  # noqa: F401

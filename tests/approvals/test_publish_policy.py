@@ -1,0 +1,131 @@
+"""Policies: sound or refused by field, published once, never changed; those that ship are complete."""
+
+import pytest
+import yaml
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, connection, transaction
+
+from apps.approvals import checks, policy_rules, selectors, services
+from apps.approvals.management.commands.load_policies import SHIPPED
+from apps.approvals.models import PolicyVersion
+from apps.audit.models import Event
+from apps.core.errors import Conflict, Invalid, NotAllowed
+from tests.approvals.conftest import policy
+
+GOOD = {"checks": [{"check": "usecases.complete"}], "items": [{"item": "a", "text": "A.", "owner": "owner"}]}
+
+
+def read(**changed):
+    body = yaml.safe_load(policy("proposal_poc", {"business": 1}, **GOOD))
+    changed = {"attestations" if k == "items" else k: v for k, v in changed.items()}
+    return policy_rules.read(yaml.safe_dump(body | changed), checks.all_checks())
+
+
+@pytest.mark.parametrize(
+    ("changed", "where", "words"),
+    [
+        ({"gate": "pilot_retired"}, "gate", "choose"),
+        ({"tier": "huge"}, "tier", "choose"),
+        ({"name": ""}, "name", "text"),
+        ({"version": 0}, "version", "whole number"),
+        ({"version": True}, "version", "whole number"),
+        ({"valid_days": 5000}, "valid_days", "whole number"),
+        ({"due_days": "soon"}, "due_days", "whole number"),
+        ({"colour": "blue"}, "colour", "unknown field"),
+        ({"quorum": {}}, "quorum", "at least one"),
+        ({"quorum": {"marketing": 1}}, "quorum.marketing", "unknown function"),
+        ({"quorum": {"risk": 0}}, "quorum.risk", "1 to 20"),
+        ({"quorum": {"risk": 2.5}}, "quorum.risk", "1 to 20"),
+        ({"checks": [{"check": "usecases.perfect"}]}, "checks[0].check", "no check"),
+        ({"checks": [{"check": "usecases.complete", "with": {"points": 3}}]}, "checks[0].with", "unknown parameter"),
+        ({"checks": [{"check": "usecases.complete", "with": {"integrations": -1}}]}, "checks[0].with", "from 0"),
+        ({"checks": [{"check": "usecases.complete"}, {"check": "usecases.complete"}]}, "checks[1]", "twice"),
+        ({"checks": ["usecases.complete"]}, "checks[0]", "give `check`"),
+        ({"checks": "all"}, "checks", "list"),
+        ({"gate": "poc_pilot", "checks": []}, "checks", "attestations alone"),
+        ({"items": [{"item": "a", "text": "A."}]}, "attestations[0]", "owner"),
+        ({"items": [{"item": "a", "text": "A.", "owner": "nobody"}]}, "attestations[0].owner", "choose"),
+        ({"items": [GOOD["items"][0], GOOD["items"][0]]}, "attestations[1].item", "twice"),
+    ],
+)
+def test_a_policy_that_is_not_sound_names_the_field(changed, where, words):
+    with pytest.raises(Invalid, match=words) as refused:
+        read(**changed)
+    assert where in refused.value.errors
+
+
+def test_a_sound_policy_is_read_with_defaults_filled_in():
+    assert read()["checks"] == [
+        {"check": "usecases.complete", "with": {"integrations": 1}, "title": checks.all_checks()["usecases.complete"].title}
+    ]
+
+
+def test_text_that_is_not_yaml_names_the_line():
+    with pytest.raises(Invalid) as refused:
+        policy_rules.read("name: x\nquorum: [1", checks.all_checks())
+    assert any(k.startswith("line") for k in refused.value.errors)
+    for text in ("- a list", "just words", "42"):
+        with pytest.raises(Invalid, match="mapping"):
+            policy_rules.read(text, checks.all_checks())
+
+
+def test_yaml_that_would_build_objects_is_refused():
+    with pytest.raises(Invalid, match="not YAML"):
+        policy_rules.read("name: !!python/object/apply:os.system ['true']", checks.all_checks())
+
+
+def test_every_policy_that_ships_is_sound_and_names_only_checks_that_exist():
+    assert checks.absent() == frozenset(), "all apps that offer checks are there"
+    bodies = [policy_rules.read(f.read_text(), checks.all_checks()) for f in sorted(SHIPPED.glob("*.yaml"))]
+    assert {b["gate"] for b in bodies} == set(policy_rules.GATES)
+    quorums = {b["gate"]: b["quorum"] for b in bodies}
+    assert quorums["proposal_poc"] == {"business": 1}
+    assert quorums["poc_pilot"] == {"business": 1, "risk": 1}
+    assert quorums["pilot_production"] == quorums["version"] == {"business": 1, "risk": 1, "security": 1}
+    asked = {c["check"] for b in bodies if b["gate"] == "pilot_production" for c in b["checks"]}
+    assert asked >= {"kpis.effect", "loadtests.latency_at_peak", "deployments.rollback_rehearsed", "monitoring.drift_reference"}
+
+
+@pytest.mark.django_db
+class TestPublishing:
+    def test_the_shipped_policies_load_and_loading_again_changes_nothing(self):
+        call_command("load_policies", verbosity=0)
+        count = PolicyVersion.objects.count()
+        call_command("load_policies", verbosity=0)
+        assert PolicyVersion.objects.count() == count == 4
+        assert Event.objects.filter(action="approvals.policy.published").count() == 4
+
+    def test_a_bad_file_stops_loading_by_name(self, tmp_path):
+        (tmp_path / "bad.yaml").write_text("name: x")
+        with pytest.raises(CommandError, match=r"bad\.yaml: version"):
+            call_command("load_policies", dir=tmp_path)
+        with pytest.raises(CommandError, match="no"):
+            call_command("load_policies", dir=tmp_path / "nothing")
+
+    def test_only_administrators_publish(self, make_user, actor_of):
+        with pytest.raises(NotAllowed):
+            services.publish_policy(actor=actor_of(make_user("approver:risk")), text=policy("proposal_poc", {"business": 1}))
+
+    def test_the_same_version_with_other_content_is_refused(self, policies, system):
+        text = yaml.safe_load(policy("proposal_poc", {"business": 2}, **GOOD))
+        with pytest.raises(Conflict, match="version"):
+            services.publish_policy(actor=system, text=yaml.safe_dump(text))
+
+    def test_a_lower_version_is_refused_and_a_higher_one_comes_into_force(self, policies, system):
+        new, fresh = services.publish_policy(actor=system, text=policy("proposal_poc", {"business": 2}, version=5, **GOOD))
+        assert fresh and selectors.policy_for("proposal_poc", "high") == new
+        with pytest.raises(Conflict, match="version"):
+            services.publish_policy(actor=system, text=policy("proposal_poc", {"business": 2}, version=4, **GOOD))
+
+    def test_the_tier_of_the_use_case_picks_its_own_policy(self, policies, system):
+        strict, _ = services.publish_policy(
+            actor=system, text=policy("proposal_poc", {"business": 1, "risk": 2}, name="strict", tier="high", **GOOD)
+        )
+        assert selectors.policy_for("proposal_poc", "high") == strict
+        assert selectors.policy_for("proposal_poc", "limited") == policies[0]
+        assert selectors.policy_for("retirement", "high") is None
+
+    @pytest.mark.parametrize("statement", ["UPDATE approvals_policyversion SET body = '{}'", "DELETE FROM approvals_policyversion"])
+    def test_raw_sql_cannot_change_a_published_policy(self, policies, statement):
+        with pytest.raises(DatabaseError, match="never changed"), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(statement)

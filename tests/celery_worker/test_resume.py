@@ -1,0 +1,97 @@
+"""An agent killed at any point of a start finishes it after its restart, with exactly one engine."""
+
+import json
+import signal
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from celery_worker import orders
+
+from .conftest import ROOT, Agent, Ordering, python_of
+from .test_execute import engines_of
+
+
+def kill_at(point: str, agent: Agent, ordering: Ordering, tmp_path: Path, engine_python: Path, **changes: str) -> None:
+    envelope = tmp_path / "order.json"
+    envelope.write_text(json.dumps(ordering.make("start", **changes)))
+    python = python_of(".venv-agent", "GATEHOUSE_AGENT_PYTHON")
+    command = [str(python), str(Path(__file__).with_name("killed_agent.py")), point]
+    command += [str(agent.host.settings.state_dir), str(ordering.keys.folder), str(engine_python), str(envelope)]
+    killed = subprocess.run(command, capture_output=True, timeout=60, cwd=ROOT, env={"PATH": "/usr/bin:/bin"})
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["accepted", "downloaded", "before_spawn", "after_spawn", "starting", "reported"])
+def test_a_kill_in_mid_start_is_resumed_with_one_engine(
+    point: str, agent: Agent, ordering: Ordering, tmp_path: Path, engine_python: Path
+) -> None:
+    kill_at(point, agent, ordering, tmp_path, engine_python)
+    left = {process.pid for process in engines_of(ordering.deployment_id)}
+    assert len(left) == (1 if point in ("after_spawn", "starting", "reported") else 0)
+
+    agent.restart()
+    agent.host.artifacts.clean()
+    for thread in agent.host.resume():
+        thread.join(60)
+
+    found = {process.pid for process in engines_of(ordering.deployment_id)}
+    assert len(found) == 1
+    assert left <= found, "the engine that was already loading is adopted, not doubled"
+    reports = agent.reports("deployment")
+    assert reports[-1]["state"] == "ready"
+    assert reports[-1]["pid"] in found
+    assert len({body["engine_start_id"] for body in reports if body["engine_start_id"]}) == 1
+    (state,) = agent.host.store.all()
+    assert state.order is None
+    assert list((agent.host.settings.state_dir / "incoming").iterdir()) == []
+    assert agent.host.resume() == [], "there is nothing left to resume"
+
+
+@pytest.mark.slow
+def test_an_order_that_expired_while_the_agent_was_dead_ends_its_engine_and_says_so(
+    agent: Agent, ordering: Ordering, tmp_path: Path, engine_python: Path
+) -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=2.5)
+    kill_at("after_spawn", agent, ordering, tmp_path, engine_python, expires_at=orders.time_to_text(soon))
+    assert len(engines_of(ordering.deployment_id)) == 1
+    time.sleep(max(0.0, (soon - datetime.now(UTC)).total_seconds()))
+    agent.restart()
+    for thread in agent.host.resume():
+        thread.join(60)
+    assert engines_of(ordering.deployment_id) == []
+    assert agent.reports("order_refused")[-1]["reason"] == "expired"
+    assert agent.states()[-1] == "failed"
+
+
+@pytest.mark.slow
+def test_a_second_engine_for_a_deployment_cannot_exist(agent: Agent, ordering: Ordering, tmp_path: Path, engine_python: Path) -> None:
+    kill_at("starting", agent, ordering, tmp_path, engine_python)
+    (engine,) = engines_of(ordering.deployment_id)
+    twin = engine.cmdline()
+    del twin[twin.index("--socket") : twin.index("--socket") + 2]
+    for _ in range(50):
+        refused = subprocess.run(twin, capture_output=True, timeout=60, env={"PATH": "/usr/bin:/bin"})
+        if refused.returncode == 3:
+            break
+    assert refused.returncode == 3
+    assert b"already serves" in refused.stderr
+    agent.restart()
+
+
+@pytest.mark.slow
+def test_a_forgotten_engine_makes_way_for_the_one_that_is_ordered(
+    agent: Agent, ordering: Ordering, tmp_path: Path, engine_python: Path
+) -> None:
+    kill_at("starting", agent, ordering, tmp_path, engine_python)
+    (forgotten,) = engines_of(ordering.deployment_id)
+    (agent.host.store.folder / f"{ordering.deployment_id}.json").unlink()
+    agent.restart()
+    agent.host.execute(ordering.make("start"))
+    assert agent.states()[-1] == "ready"
+    (engine,) = engines_of(ordering.deployment_id)
+    assert engine.pid != forgotten.pid

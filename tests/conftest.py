@@ -1,0 +1,78 @@
+"""What every test may ask for: people of each role, tokens, a client of the API."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("GATEHOUSE_SECRET_KEY", "tests-only-" + "k" * 40)
+
+PASSWORD = "correct horse battery staple"
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix):
+    """One database for each parallel worker."""
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(settings: Any) -> None:
+    """Hashing that costs nothing: what is tested is who may, not how slow guessing is."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def system() -> Any:
+    """One of the portal's own processes."""
+    from apps.core.actor import Actor
+
+    return Actor.system("tests")
+
+
+@pytest.fixture
+def make_user(db: Any, system: Any) -> Callable[..., Any]:
+    """make_user("ml_engineer") or make_user("approver:risk", email=...) -> User with PASSWORD."""
+    from apps.accounts import services
+
+    count = iter(range(10_000))
+
+    def make(*roles: str, email: str = "", name: str = "") -> Any:
+        number = next(count)
+        label = roles[0].replace(":", " ") if roles else "nobody"
+        user = services.create_user(
+            actor=system, email=email or f"{label.replace(' ', '.')}.{number}@example.org", full_name=name or f"{label.title()} {number}", password=PASSWORD
+        )
+        for role in roles:
+            noun, _, function = role.partition(":")
+            services.assign_role(actor=system, user=user, role=noun, function=function)
+        return user
+
+    return make
+
+
+@pytest.fixture
+def actor_of() -> Callable[[Any], Any]:
+    """actor_of(user) -> Actor."""
+    from apps.accounts.models import User
+    from apps.accounts.selectors import actor_from_user
+
+    return lambda user: actor_from_user(User.objects.get(id=user.id))
+
+
+@pytest.fixture
+def api(db: Any) -> Callable[..., Any]:
+    """api(user) -> DRF client that sends the user's own token; api() sends none."""
+    from rest_framework.test import APIClient
+
+    from apps.accounts import services
+    from apps.accounts.selectors import actor_from_user
+
+    def client(user: Any = None, scopes: tuple[str, ...] = ("read", "write")) -> Any:
+        made = APIClient()
+        if user is not None:
+            _, secret = services.issue_token(actor=actor_from_user(user), user=user, name="tests", scopes=list(scopes))
+            made.credentials(HTTP_AUTHORIZATION=f"Bearer {secret}")
+        return made
+
+    return client

@@ -1,0 +1,71 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gatehouse_cli import doctor
+from gatehouse_cli.paths import REPO, DataDir
+
+
+def launch(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "GATEHOUSE_PYTHON": sys.executable, **variables}
+    return subprocess.run([str(REPO / "gatehouse"), *words], env=env, capture_output=True, text=True, check=False, cwd="/")
+
+
+def fake(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+    (folder / name).chmod(0o755)
+
+
+def test_another_system_is_refused_before_anything_is_made(tmp_path: Path):
+    fake(tmp_path, "uname", '[ "$1" = -m ] && echo arm64 || { [ "$1" = -s ] && echo Darwin || echo "Darwin arm64"; }')
+    done = launch("demo", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert done.returncode == 2
+    assert "Darwin arm64" in done.stderr
+
+
+def test_a_python_that_is_too_old_is_refused_by_name(tmp_path: Path):
+    fake(tmp_path, "python3.9", "exit 1")
+    done = launch("demo", GATEHOUSE_PYTHON=str(tmp_path / "python3.9"))
+    assert done.returncode == 2
+    assert "python3.9, which is not a Python 3.11, 3.12 or 3.13" in done.stderr
+
+
+def test_an_unknown_command_is_refused_with_where_to_look():
+    done = launch("deplyo")
+    assert done.returncode == 2
+    assert "'deplyo'" in done.stderr
+
+
+@pytest.mark.parametrize("port", ["0", "http", "70000"])
+def test_a_port_that_is_none_is_refused(port: str):
+    done = launch("up", "--port", port)
+    assert done.returncode == 2
+    assert "is no port" in done.stderr
+
+
+def test_stopping_where_nothing_runs_is_no_error(tmp_path: Path):
+    done = launch("down", "--data", str(tmp_path / "none"))
+    assert done.returncode == 0
+    assert "nothing of Gatehouse runs" in done.stdout
+
+
+def test_the_doctor_names_an_open_secret_and_mends_it(tmp_path: Path):
+    data = DataDir(tmp_path / "portal")
+    data.make()
+    data.env_file.write_text("{}")
+    data.env_file.chmod(0o644)
+    findings = {finding.subject: finding for finding in doctor.examine(data, with_packages=False)}
+    assert findings["permissions"].state == doctor.WRONG
+    assert "env.json" in findings["permissions"].found
+    doctor.mend(data)
+    findings = {finding.subject: finding for finding in doctor.examine(data, with_packages=False)}
+    assert findings["permissions"].state == doctor.OK
+
+
+def test_the_doctor_speaks_json_for_scripts(tmp_path: Path):
+    done = launch("doctor", "--json", "--data", str(tmp_path / "none"))
+    assert {row["subject"] for row in json.loads(done.stdout)} >= {"platform", "python", ".venv", "data folder", "processes"}

@@ -1,0 +1,110 @@
+"""What a use case is worth, minus what it costs."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from apps.core.errors import Invalid, NotAllowed
+from apps.kpis import selectors, services
+from tests.kpis.conftest import START
+
+pytestmark = pytest.mark.django_db
+
+
+def sign_off(actor, kpi, **changed):
+    return services.set_value_conversion(
+        actor=actor, kpi_id=kpi.id, **({"value_per_unit": Decimal(1), "currency": "USD", "per_n": 1000} | changed)
+    )
+
+
+def cost(actor, usecase, amount="1.5", **changed):
+    given = {
+        "period_start": START, "period_end": START + timedelta(days=1), "amount": Decimal(amount), "currency": "USD", "source": "meter",
+        "external_id": "day-1",
+    } | changed  # fmt: skip
+    return services.record_cost(actor=actor, usecase_id=usecase.id, **given)
+
+
+def test_value_is_effect_times_volume_times_money(measured, usecase, owner, actor_of):
+    sign_off(actor_of(owner), measured)
+    found = selectors.value(usecase)
+    effect = selectors.effect(measured)
+    assert found["value"] == pytest.approx(-effect.difference * 2000 / 1000)
+    assert found["low"] < found["value"] < found["high"]
+    assert found["cost"] is None and found["net"] is None, "nothing is metered yet, and that is not zero"
+    assert sum(m["value"] for m in found["kpis"][0]["months"]) == pytest.approx(found["value"], rel=0.02)
+
+
+def test_cost_is_taken_off_and_repeats_count_once(measured, usecase, owner, actor_of):
+    sign_off(actor_of(owner), measured)
+    for _ in range(2):
+        cost(actor_of(owner), usecase)
+    cost(actor_of(owner), usecase, "2.5", external_id="day-2")
+    found = selectors.value(usecase)
+    assert found["cost"] == pytest.approx(4.0) and found["net"] == pytest.approx(found["value"] - 4.0)
+    assert selectors.cost_by_month(usecase) == [{"month": "2026-01", "amount": pytest.approx(4.0)}]
+
+
+def test_without_a_signed_conversion_there_is_no_value(measured, usecase):
+    found = selectors.value(usecase)
+    assert found["kpis"] == [] and found["value"] is None
+
+
+def test_another_currency_is_shown_and_not_added_up(measured, usecase, owner, actor_of):
+    sign_off(actor_of(owner), measured, currency="EUR")
+    found = selectors.value(usecase)
+    assert found["value"] is None and found["kpis"][0]["value"] is not None and "EUR" in found["kpis"][0]["detail"]
+
+
+def test_the_newest_conversion_is_in_force(measured, usecase, owner, actor_of):
+    sign_off(actor_of(owner), measured)
+    sign_off(actor_of(owner), measured, value_per_unit=Decimal(2))
+    assert [c.value_per_unit for c in selectors.conversions(measured.id)] == [2, 1]
+    assert selectors.value(usecase)["kpis"][0]["conversion"].value_per_unit == 2
+
+
+@pytest.mark.parametrize("changed", [{"value_per_unit": Decimal(0)}, {"value_per_unit": Decimal("NaN")}, {"currency": "usd"}, {"per_n": 0}])
+def test_money_that_makes_no_sense_is_refused(measured, owner, actor_of, changed):
+    with pytest.raises(Invalid):
+        sign_off(actor_of(owner), measured, **changed)
+
+
+@pytest.mark.parametrize("changed", [{"amount": Decimal(-1)}, {"period_end": START}, {"external_id": " "}, {"currency": "x"}])
+def test_costs_that_make_no_sense_are_refused(usecase, owner, actor_of, changed):
+    with pytest.raises(Invalid):
+        cost(actor_of(owner), usecase, **changed)
+
+
+def test_money_is_signed_off_by_a_person(measured, system):
+    with pytest.raises(Invalid, match="person"):
+        sign_off(system, measured)
+
+
+def test_administrators_set_rates_and_the_newest_is_in_force(make_user, owner, actor_of):
+    prices = {"cpu_hour": Decimal("0.05"), "gpu_hour": Decimal("2.5"), "currency": "USD"}
+    assert selectors.rate_card() is None
+    with pytest.raises(NotAllowed):
+        services.set_rate_card(actor=actor_of(owner), **prices)
+    admin = actor_of(make_user("admin"))
+    services.set_rate_card(actor=admin, **prices)
+    services.set_rate_card(actor=admin, **(prices | {"cpu_hour": Decimal("0.04")}))
+    assert selectors.rate_card().cpu_hour == Decimal("0.04")
+    with pytest.raises(Invalid, match="gpu_hour"):
+        services.set_rate_card(actor=admin, **(prices | {"gpu_hour": Decimal(-1)}))
+
+
+def test_headlines_of_many_kpis_take_a_constant_number_of_queries(measured, define, rows, owner, actor_of, django_assert_num_queries):
+    mean = define(name="Satisfaction", aggregation="mean", scale=1.0, direction="higher", target=4.0, floor=3.0, primary=False)
+    total = define(name="Calls", aggregation="sum", scale=1.0, direction="higher", target=9.0, floor=1.0, primary=False)
+    empty = define(name="Empty", aggregation="mean", scale=1.0, direction="higher", target=9.0, floor=1.0, primary=False)
+    for kpi in (mean, total):
+        batch = [{"period_start": r["period_start"], "period_end": r["period_end"], "value": v, "n": n, "version_label": "outreach/1"}
+                 for r, v, n in zip(rows([1, 1]), (3.0, 5.0), (1, 3), strict=True)]  # fmt: skip
+        services.record_measurements(actor=actor_of(owner), kpi_id=kpi.id, rows=batch)
+    with django_assert_num_queries(3):
+        found = selectors.headlines([measured, mean, total, empty])
+    assert found[measured.id]["value"] == pytest.approx(selectors.effect(measured, "outreach/1").current)
+    assert found[measured.id]["attainment"].state == "met" and found[measured.id]["version_label"] == "outreach/1"
+    assert found[mean.id]["value"] == pytest.approx(4.5) and found[total.id]["value"] == pytest.approx(4.0)
+    assert found[empty.id]["value"] is None and found[empty.id]["attainment"].state == "unknown"

@@ -1,0 +1,19 @@
+"""The world of deployments, and browsers that are signed in."""
+
+from tests.deployments_web.conftest import (  # noqa: F401
+    agent,
+    browser,
+    control,
+    decide,
+    elena,
+    endpoints,
+    engineer,
+    linked,
+    order_key_file,
+    page_of,
+    rate_card,
+    stage,
+    trail_begins,
+    usecase,
+    versions,
+)

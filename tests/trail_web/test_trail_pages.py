@@ -1,0 +1,99 @@
+"""The trail for people: search it, read one event, take an export away."""
+
+import pytest
+
+from apps.audit.models import Event
+from apps.usecases import services
+from tests.deployments_web.conftest import words
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def auditor(page_of, make_user):
+    return page_of(make_user("auditor", name="Tom Auditor"))
+
+
+@pytest.fixture
+def other(elena):
+    """A second use case."""
+    return services.create_usecase(
+        actor=elena, name="Letter routing", problem="p", risk_tier="minimal", decision_supported="d", output_users="u"
+    )
+
+
+def rows(text):
+    return text.split("<tbody>")[1].split("</tbody>")[0].count("<tr>") if "<tbody>" in text else 0
+
+
+def test_a_visitor_is_sent_to_sign_in(client):
+    assert client.get("/trail/").status_code == 302
+
+
+def test_the_page_says_first_whether_the_trail_is_sealed(auditor, usecase):
+    text = words(auditor.get("/trail/"))
+    assert "events are sealed" in text and "A use case was written down" in text and "Export with proofs" in text
+
+
+def test_people_see_the_events_of_what_they_may_see(page_of, make_user, engineer, usecase):
+    mine, strangers = words(page_of(engineer).get("/trail/")), words(page_of(make_user("stakeholder")).get("/trail/"))
+    assert rows(mine) > 0 and rows(strangers) == 0 and "No event you may see" in strangers
+    assert "Export with proofs" not in mine
+
+
+def test_filters_narrow_and_can_be_taken_off(auditor, usecase, other):
+    text = words(auditor.get("/trail/?action=usecases.usecase.created"))
+    assert "Care outreach" in text and "Letter routing" in text and "Show all" in text
+    only = words(auditor.get(f"/trail/?action=usecases.usecase.created&usecase={other.slug}"))
+    assert rows(only) == 1 and "No older event fits." in only
+    assert rows(words(auditor.get("/trail/?search=Letter&action=usecases.usecase.created"))) == 1
+    assert rows(words(auditor.get("/trail/?actor=Elena&action=usecases.usecase.created"))) == 2
+    none = words(auditor.get("/trail/?since=2099-01-01"))
+    assert "No event fits all of these filters" in none and rows(none) == 0
+
+
+def test_a_filter_that_cannot_be_read_is_refused_in_words_and_kept(auditor):
+    answer = auditor.get("/trail/?since=soon")
+    assert answer.status_code == 400 and "since: give a date" in words(answer) and 'value="soon"' in words(answer)
+    assert auditor.get("/trail/?usecase=none-such").status_code == 404
+
+
+def test_older_events_follow_on_the_next_page_without_gaps(auditor, elena, usecase, make_user, django_assert_max_num_queries):
+    for number in range(70):
+        services.add_integration(actor=elena, usecase_id=usecase.id, name=f"System {number}", kind="", direction="in")
+    first = words(auditor.get("/trail/?action=usecases.integration"))
+    link = first.split('<a href="?')[1].split('"')[0].replace("&amp;", "&")
+    with django_assert_max_num_queries(16):
+        second = words(auditor.get("/trail/?" + link))
+    assert rows(first) == 50 and rows(second) == 20 and "Newest" in second
+    assert not set(_ids(first)) & set(_ids(second))
+
+
+def _ids(text):
+    return [part.split("/")[0] for part in text.split("/trail/events/")[1:]]
+
+
+def test_one_event_shows_what_was_written_and_the_text_that_is_hashed(auditor, usecase):
+    event = Event.objects.filter(action="usecases.usecase.created").latest("id")
+    text = words(auditor.get(f"/trail/events/{event.id}/"))
+    assert "What was written" in text and "Elena Engineer" in text and "its whole history" in text
+    assert "&quot;action&quot;:&quot;usecases.usecase.created&quot;" in text
+
+
+def test_an_event_that_changed_something_shows_before_and_after(auditor, elena, usecase):
+    services.update_usecase(actor=elena, usecase_id=usecase.id, problem="Another problem.")
+    event = Event.objects.filter(action="usecases.usecase.changed").latest("id")
+    text = words(auditor.get(f"/trail/events/{event.id}/"))
+    assert "What changed" in text and "<del>Calls reach the wrong members.</del>" in text and "<ins>Another problem.</ins>" in text
+
+
+def test_an_event_out_of_sight_is_not_found(page_of, make_user, auditor, usecase):
+    event = Event.objects.filter(action="usecases.usecase.created").latest("id")
+    assert page_of(make_user("stakeholder")).get(f"/trail/events/{event.id}/").status_code == 404
+    assert auditor.get("/trail/events/01a1fcb1-4713-79a5-9847-9234052c19af/").status_code == 404
+
+
+def test_exports_are_for_auditors(page_of, engineer, client):
+    assert page_of(engineer).post("/trail/export/").status_code == 403
+    assert client.post("/trail/export/").status_code == 302
+    assert page_of(engineer).get("/trail/export/").status_code == 405
