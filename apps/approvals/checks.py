@@ -1,7 +1,6 @@
 """All checks a policy may name: gathered from the apps that offer them, by an explicit list."""
 
 import importlib
-import importlib.util
 from functools import cache
 from typing import Any
 
@@ -18,31 +17,16 @@ MODULES = (
 )
 
 
-def _there(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
-
-
 @cache
 def all_checks() -> dict[str, Check]:
     """Name -> check, of every app in MODULES. A name that two apps offer is an error of ours."""
     found: dict[str, Check] = {}
     for module in MODULES:
-        if not _there(module):
-            continue
         for name, check in importlib.import_module(module).CHECKS.items():
             if name in found or name != check.name:
                 raise RuntimeError(f"{module}: check {name!r} is named twice or wrongly")
             found[name] = check
     return found
-
-
-@cache
-def absent() -> frozenset[str]:
-    """Apps of MODULES that are not installed, by the first part of their checks' names."""
-    return frozenset(m.split(".")[1] for m in MODULES if not _there(m))
 
 
 def run(name: str, subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult:

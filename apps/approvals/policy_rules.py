@@ -24,10 +24,10 @@ def wrong(where: str, words: str) -> Invalid:
     return Invalid(f"{where}: {words}", errors={where: [words]})
 
 
-def read(text: str, checks: Mapping[str, Check], *, absent: frozenset[str] = frozenset()) -> dict[str, Any]:
+def read(text: str, checks: Mapping[str, Check]) -> dict[str, Any]:
     """The body of a policy from YAML, complete and checked; raises Invalid naming line or field.
 
-    `checks` are those the portal offers; names in apps listed in `absent` (not installed) are let through.
+    `checks` are those the portal offers.
     """
     try:
         body = yaml.safe_load(text)
@@ -48,7 +48,7 @@ def read(text: str, checks: Mapping[str, Check], *, absent: frozenset[str] = fro
         "valid_days": _whole(body, "valid_days", 1, 1096),
         "due_days": _whole(body, "due_days", 1, 365),
         "quorum": _quorum(body.get("quorum")),
-        "checks": _checks(body, checks, absent),
+        "checks": _checks(body, checks),
         "attestations": _attestations(body.get("attestations", [])),
     }
 
@@ -86,7 +86,7 @@ def _quorum(value: Any) -> dict[str, int]:
     return {function: value[function] for function in Function if function in value}
 
 
-def _checks(body: Mapping[str, Any], known: Mapping[str, Check], absent: frozenset[str]) -> list[dict[str, Any]]:
+def _checks(body: Mapping[str, Any], known: Mapping[str, Check]) -> list[dict[str, Any]]:
     rows = body.get("checks", [])
     if not isinstance(rows, list):
         raise wrong("checks", "give a list.")
@@ -101,14 +101,13 @@ def _checks(body: Mapping[str, Any], known: Mapping[str, Check], absent: frozens
         if not isinstance(parameters, dict):
             raise wrong(f"{where}.with", "give parameters as a mapping.")
         check = known.get(name)
-        if check is None and name.partition(".")[0] not in absent:
+        if check is None:
             raise wrong(f"{where}.check", f"there is no check {name!r}. Known: {', '.join(sorted(known))}.")
-        if check is not None:
-            try:
-                parameters = check.settings(parameters)
-            except Invalid as error:
-                raise wrong(f"{where}.with", error.detail) from error
-        title = str(row.get("title") or (check.title if check else name))
+        try:
+            parameters = check.settings(parameters)
+        except Invalid as error:
+            raise wrong(f"{where}.with", error.detail) from error
+        title = str(row.get("title") or check.title)
         if any(o["check"] == name and o["with"] == parameters for o in out):
             raise wrong(where, f"{name} is asked twice with the same parameters.")
         out.append({"check": name, "with": parameters, "title": title})

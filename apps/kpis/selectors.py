@@ -228,15 +228,6 @@ def _value_of(kpi: Kpi, conversion: ValueConversion, currency: str) -> dict[str,
     }  # fmt: skip
 
 
-def cost_by_month(usecase: UseCase) -> list[dict[str, Any]]:
-    """[{month, amount}] of running costs in the use case's currency, by the month a period began."""
-    months: dict[str, float] = {}
-    for start, amount in CostEntry.objects.filter(usecase=usecase, currency=usecase.currency).values_list("period_start", "amount"):
-        month = f"{start:%Y-%m}"
-        months[month] = months.get(month, 0.0) + float(amount)
-    return [{"month": m, "amount": months[m]} for m in sorted(months)]
-
-
 def rate_card(name: str = "default") -> RateCard | None:
     """The rate card in force, or None before one was set."""
     return RateCard.objects.filter(name=name).order_by("-created_at", "-id").first()

@@ -75,7 +75,6 @@ def test_yaml_that_would_build_objects_is_refused():
 
 
 def test_every_policy_that_ships_is_sound_and_names_only_checks_that_exist():
-    assert checks.absent() == frozenset(), "all apps that offer checks are there"
     bodies = [policy_rules.read(f.read_text(), checks.all_checks()) for f in sorted(SHIPPED.glob("*.yaml"))]
     assert {b["gate"] for b in bodies} == set(policy_rules.GATES)
     quorums = {b["gate"]: b["quorum"] for b in bodies}

@@ -43,7 +43,6 @@ def test_cost_is_taken_off_and_repeats_count_once(measured, usecase, owner, acto
     cost(actor_of(owner), usecase, "2.5", external_id="day-2")
     found = selectors.value(usecase)
     assert found["cost"] == pytest.approx(4.0) and found["net"] == pytest.approx(found["value"] - 4.0)
-    assert selectors.cost_by_month(usecase) == [{"month": "2026-01", "amount": pytest.approx(4.0)}]
 
 
 def test_without_a_signed_conversion_there_is_no_value(measured, usecase):

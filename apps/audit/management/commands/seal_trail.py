@@ -65,7 +65,7 @@ class Command(BaseCommand):
         sealer = Sealer(
             private_key=load_seal_key(settings.SEAL_KEY),
             keys=known_keys(settings.SEAL_PUBLIC_KEY),
-            origin=getattr(settings, "SEAL_ORIGIN", "gatehouse/audit"),
+            origin=settings.SEAL_ORIGIN,
             witnesses=[FileWitness(Path(settings.WITNESS_DIR))],
         )
         try:
