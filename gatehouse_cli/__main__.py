@@ -26,6 +26,7 @@ A portal on this machine
   bench [NAME] [arguments]                 measurements; without a name, lists them
 
 A client of a running portal (GATEHOUSE_URL, GATEHOUSE_TOKEN; JSON on standard output)
+  import-mlflow URI [--dry-run]            take an MLflow server's models under governance
   usecase | model | deploy | gate | endpoint | audit | whoami | api        each with --help
 
 Services somebody else runs are used when DATABASE_URL, REDIS_URL or GATEHOUSE_MLFLOW_URL name them;
@@ -39,6 +40,10 @@ def main(arguments: list[str]) -> int:
     if command in {"", "help", "-h", "--help"}:
         print(USAGE, end="")
         return 0 if command else 2
+    if command == "import-mlflow":
+        from gatehouse_cli import mlflow_import
+
+        return mlflow_import.main(arguments[1:])
     if command in CLIENT:
         from gatehouse_cli import client
 
