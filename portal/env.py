@@ -30,6 +30,17 @@ def number(name: str, default: float) -> float:
         raise ImproperlyConfigured(f"{name} is {raw!r}; give a number.") from error
 
 
+def pairs(name: str, default: dict[str, str]) -> dict[str, str]:
+    """`a=x,b=y` as a dict, with an error that names the variable."""
+    raw = os.environ.get(name, "").strip()
+    if not raw:
+        return dict(default)
+    found = dict(part.strip().partition("=")[::2] for part in raw.split(",") if part.strip())
+    if not all(key.strip() and value.strip() for key, value in found.items()):
+        raise ImproperlyConfigured(f"{name} is {raw!r}; give pairs such as champion=production,challenger=pilot.")
+    return {key.strip(): value.strip() for key, value in found.items()}
+
+
 def database(name: str) -> dict[str, object]:
     """Django's database settings from a postgresql:// URL."""
     url = urlsplit(text(name))

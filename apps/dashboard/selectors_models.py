@@ -9,7 +9,6 @@ from apps.decisions.models import Decision
 from apps.deployments.models import Deployment
 from apps.registry import rules, selectors
 from apps.registry.models import AliasRecord, ModelVersion, RegisteredModel
-from apps.usecases import selectors as usecases
 from apps.usecases.models import UseCase
 
 SHOWN = 200
@@ -27,7 +26,7 @@ class ModelRow:
 
 def models(actor: Actor, *, search: str = "") -> list[ModelRow]:
     """Models the actor may see, newest first, each with its newest version and what its aliases point at now."""
-    found = selectors.models(actor, search=search, model_ids=usecases.visible_model_ids(actor))
+    found = selectors.models(actor, search=search)
     rows = []
     for model in found.prefetch_related("versions", "aliases__version")[:SHOWN]:
         versions = sorted(model.versions.all(), key=lambda v: -v.version)
@@ -72,7 +71,7 @@ class VersionPage:
 
 def model(actor: Actor, name: str) -> tuple[RegisteredModel, list[ModelVersion], list[AliasRecord], list[UseCase]]:
     """One model with its newest versions, the history of its aliases, and the use cases it serves; NotFound when out of sight."""
-    found = selectors.model(actor, name, model_ids=usecases.visible_model_ids(actor))
+    found = selectors.model(actor, name)
     versions = list(found.versions.order_by("-version")[:SHOWN])
     aliases = list(found.aliases.select_related("version").order_by("-set_at")[:50])
     return found, versions, aliases, _usecases_of(actor, found.id)
@@ -84,7 +83,7 @@ def _usecases_of(actor: Actor, model_id: Any) -> list[UseCase]:
 
 def version(actor: Actor, name: str, number: int) -> VersionPage:
     """One version; NotFound when the actor may not see it. Decisions and deployments are those of use cases the actor may see."""
-    found = selectors.version(actor, name, number, model_ids=usecases.visible_model_ids(actor))
+    found = selectors.version(actor, name, number)
     card = getattr(found, "card", None)
     page = VersionPage(
         version=found,

@@ -4,6 +4,7 @@ ACTIONS = {
     "registry.mlflow.written": "A write was sent to MLflow",
     "registry.mlflow.failed": "A write already recorded did not succeed in MLflow",
     "registry.mlflow.denied": "A write to MLflow was refused",
+    "registry.experiment.created": "An experiment was made through the portal",
     "registry.model.created": "A model was registered",
     "registry.version.created": "A model version was registered",
     "registry.version.synced": "What MLflow says of a model version was recorded",

@@ -7,7 +7,8 @@ from django.db.models import QuerySet
 
 from apps.core.actor import Actor
 from apps.core.clock import now
-from apps.usecases.models import IntegrationPoint, Requirements, StageMove, UseCase
+from apps.registry.models.governance import UsecaseRef
+from apps.usecases.models import IntegrationPoint, Requirements, StageMove, UseCase, UsedModel
 
 
 def is_uuid(text: Any) -> bool:
@@ -86,9 +87,35 @@ def model_names(usecase_id: Any) -> list[str]:
     )
 
 
-def visible_model_ids(actor: Actor) -> QuerySet[Any]:
-    """Ids of registered models that the actor's use cases use (stakeholders see these)."""
-    return UseCase.objects.visible_to(actor).filter(used_models__isnull=False).values_list("used_models__model_id", flat=True).distinct()
+class RegistryScope:
+    """What the registry asks about use cases for one actor; see apps.registry.models.governance.UsecaseScope."""
+
+    def __init__(self, actor: Actor) -> None:
+        self.actor = actor
+
+    def links(self) -> QuerySet[UsedModel]:
+        """Every link of a use case to a model."""
+        return UsedModel.objects.all()
+
+    def seen_links(self) -> QuerySet[UsedModel]:
+        """Links of the use cases that the actor may see."""
+        return UsedModel.objects.filter(usecase__in=UseCase.objects.visible_to(self.actor).order_by().values("id"))
+
+    def changeable_links(self) -> QuerySet[UsedModel]:
+        """Links of the use cases that the actor may change."""
+        return UsedModel.objects.filter(usecase__in=UseCase.objects.changeable_by(self.actor).order_by().values("id"))
+
+    def usecases_of(self, model_ids: Any) -> dict[Any, list[UsecaseRef]]:
+        """Model id -> the use cases that use it and that the actor may see, by name."""
+        found: dict[Any, list[UsecaseRef]] = {}
+        for link in self.seen_links().filter(model_id__in=model_ids).select_related("usecase").order_by("usecase__name"):
+            found.setdefault(link.model_id, []).append(UsecaseRef(str(link.usecase_id), link.usecase.slug, link.usecase.name))
+        return found
+
+
+def registry_scope(actor: Actor) -> RegistryScope:
+    """Use cases as the registry sees them for this actor; it asks through settings.REGISTRY_USECASE_SCOPE."""
+    return RegistryScope(actor)
 
 
 def visible_ids(actor: Actor) -> QuerySet[Any]:

@@ -105,7 +105,7 @@ def test_linking_a_model_twice_changes_nothing(usecase, owner, make_user, actor_
         services.link_model(actor=actor_of(engineer), usecase_id=usecase.id, model_name="care-outreach")
     assert selectors.model_names(usecase.id) == ["care-outreach"]
     assert Event.objects.filter(action="usecases.model.linked").count() == 1
-    assert list(selectors.visible_model_ids(actor_of(owner))) == [model.id]
+    assert [m.id for m in type(model).objects.visible_to(actor_of(owner))] == [model.id]
 
 
 def test_a_model_that_one_may_not_see_cannot_be_linked(usecase, owner, actor_of, model):

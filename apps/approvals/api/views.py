@@ -54,11 +54,10 @@ def version_id(actor: Actor, ref: str | None) -> Any:
     """The id of a model version given as an id or as `name/3`."""
     if not ref:
         return None
-    mine = usecases.visible_model_ids(actor)
     name, slash, number = ref.rpartition("/")
     if slash and number.isdecimal():
-        return registry.version(actor, name, int(number), model_ids=mine).id
-    return registry.version_by_id(actor, ref, model_ids=mine).id
+        return registry.version(actor, name, int(number)).id
+    return registry.version_by_id(actor, ref).id
 
 
 class GatesView(generics.ListAPIView):

@@ -150,6 +150,6 @@ def _page(request: HttpRequest, actor: Actor, usecase: UseCase, what: str = "", 
         "usecase": usecase,
         "parts": parts,
         "people": forms.people(actor),
-        "model_names": list(registry.models(actor, model_ids=selectors.visible_model_ids(actor)).values_list("name", flat=True)[:300]),
+        "model_names": list(registry.models(actor).values_list("name", flat=True)[:300]),
     }
     return render(request, "dashboard/usecase_edit.html", context, status=refusal.status if refusal else 200)

@@ -12,6 +12,7 @@ from apps.core.errors import NotFound, UpstreamFailed
 from apps.registry.gateways import artifacts
 from apps.registry.gateways.http import call
 from apps.registry.rules import DatasetFacts, VersionFacts, artifact_root_of
+from apps.registry.rules.access import experiment_of_path
 from celery_worker.orders import digest_of_manifest
 
 API = "/api/2.0/mlflow"
@@ -33,6 +34,7 @@ def read_version(name: str, version: int) -> VersionFacts:
         "state": STATES.get(str(row.get("status", "READY")), "pending"),
         "detail": _text(row.get("status_message", "")),
         "run_id": str(row.get("run_id") or ""),
+        "experiment_id": str(run.get("info", {}).get("experiment_id") or "")[:64],
         "source": _text(row.get("source", "")),
         "description": _text(row.get("description", ""), 20_000),
         "tags": _pairs(run.get("data", {}).get("tags")) | _pairs(row.get("tags")),
@@ -46,6 +48,7 @@ def read_version(name: str, version: int) -> VersionFacts:
     }
     if facts["state"] == "ready":
         facts |= _files(name, version)
+        facts["experiment_id"] = facts["experiment_id"] or experiment_of_path(facts.get("artifact_root", ""))
     return VersionFacts(**facts)
 
 

@@ -1,45 +1,24 @@
 """Registered models, their versions as recorded from MLflow, cards, datasets, aliases."""
 
-from typing import Any
-
 from django.conf import settings
 from django.db import models
-from guardian.shortcuts import get_objects_for_user
 
-from apps.core.actor import Actor, Role
-from apps.core.models import BaseModel, VisibleQuerySet
+from apps.core.models import BaseModel
+from apps.registry.models.governance import Experiment, ModelQuerySet, RegistryQuerySet
+
+__all__ = [
+    "AliasRecord",
+    "Dataset",
+    "Experiment",
+    "ModelCard",
+    "ModelVersion",
+    "RegisteredModel",
+    "RegistryQuerySet",
+    "RunInput",
+    "VersionIntent",
+]
 
 VERSION_STATES = ("pending", "ready", "failed", "changed")
-
-
-def sees_all_models(actor: Actor) -> bool:
-    """Engineers, approvers, auditors, administrators, and our own processes."""
-    return actor.sees_everything or actor.has_role(Role.ML_ENGINEER, Role.APPROVER)
-
-
-class RegistryQuerySet(VisibleQuerySet):
-    """Rows that belong to a registered model; `model_path` leads from the row to it."""
-
-    model_path = "model__"
-
-    def visible_to(self, actor: Actor, model_ids: Any = ()) -> "RegistryQuerySet":
-        """All for the roles that work with models; else models granted to the person, and `model_ids` (what their use cases use)."""
-        if sees_all_models(actor):
-            return self
-        granted = models.Q(**{f"{self.model_path}id__in": list(model_ids)})
-        if actor.user_id:
-            from apps.accounts.models import User
-
-            person = User.objects.get(id=actor.user_id)
-            mine = get_objects_for_user(person, "registry.view_registeredmodel", RegisteredModel, accept_global_perms=False)
-            granted |= models.Q(**{f"{self.model_path}id__in": mine.values("id")})
-        return self.filter(granted)
-
-
-class ModelQuerySet(RegistryQuerySet):
-    """Registered models themselves."""
-
-    model_path = ""
 
 
 class RegisteredModel(BaseModel):
@@ -82,7 +61,8 @@ class ModelVersion(BaseModel):
 
     model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="versions")
     version = models.PositiveIntegerField()
-    run_id = models.CharField(max_length=64, blank=True, default="")
+    run_id = models.CharField(max_length=64, blank=True, default="", db_index=True)
+    experiment_id = models.CharField(max_length=64, blank=True, default="", db_index=True)
     source = models.TextField(blank=True, default="")
     status = models.CharField(max_length=10, default="pending", choices=[(s, s) for s in VERSION_STATES])
     detail = models.TextField(blank=True, default="")

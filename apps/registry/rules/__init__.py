@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.conf import settings
+
 from apps.core.actor import Actor, Role
 from apps.core.errors import Invalid, NotAllowed
 
-# An alias that says what runs where, and the environment whose decision it follows.
-PROTECTED_ALIASES = {"champion": "production", "production": "production"}
 # Only these lead to a folder whose files the portal can read and digest.
 SOURCE_SCHEMES = ("models", "runs", "mlflow-artifacts")
 
@@ -56,6 +56,7 @@ class VersionFacts:
     version: int
     state: str
     run_id: str = ""
+    experiment_id: str = ""
     run_name: str = ""
     source: str = ""
     detail: str = ""
@@ -84,7 +85,12 @@ def alias_key(alias: str) -> str:
 
 def protecting_environment(alias: str) -> str:
     """The environment whose decision this alias follows, or "" for an alias anyone who may write may set."""
-    return PROTECTED_ALIASES.get(alias_key(alias), "")
+    return next((e for name, e in settings.PROTECTED_ALIASES.items() if alias_key(name) == alias_key(alias)), "")
+
+
+def is_evidence_tag(key: str) -> bool:
+    """Whether a tag of this name claims what only a decision says."""
+    return bool(settings.EVIDENCE_TAG_PREFIX) and alias_key(key).startswith(alias_key(settings.EVIDENCE_TAG_PREFIX))
 
 
 def check_may_write_mlflow(actor: Actor) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db.models import Count, Max, Prefetch, QuerySet
+from django.db.models import Count, Max, Prefetch, Q, QuerySet
 
 from apps.accounts.models import User
 from apps.core.actor import Actor
@@ -16,41 +16,41 @@ def _current_aliases() -> Prefetch:
     return Prefetch("alias_records", AliasRecord.objects.filter(ended_at=None).order_by("alias"), to_attr="current_aliases")
 
 
-def models(actor: Actor, *, search: str = "", model_ids: Any = ()) -> QuerySet[RegisteredModel]:
-    """Models the actor may see (and those of `model_ids`), newest first, with `version_count` and `latest_version`."""
-    rows = RegisteredModel.objects.visible_to(actor, model_ids).select_related("owner")
+def models(actor: Actor, *, search: str = "") -> QuerySet[RegisteredModel]:
+    """Models the actor may see, newest first, with `version_count` and `latest_version`."""
+    rows = RegisteredModel.objects.visible_to(actor).select_related("owner")
     if search:
         rows = rows.filter(name__icontains=search)
     rows = rows.annotate(version_count=Count("versions", distinct=True), latest_version=Max("versions__version"))
     return rows.order_by("-id")
 
 
-def model(actor: Actor, name: str, *, model_ids: Any = ()) -> RegisteredModel:
+def model(actor: Actor, name: str) -> RegisteredModel:
     """One model by name or id, or NotFound."""
     lookup = {"name": name} if RegisteredModel.objects.filter(name=name).exists() else {"id": name}
-    return RegisteredModel.objects.visible_to(actor, model_ids).select_related("owner").one("registered model", **lookup)
+    return RegisteredModel.objects.visible_to(actor).select_related("owner").one("registered model", **lookup)
 
 
-def versions(actor: Actor, *, model_ids: Any = ()) -> RegistryQuerySet:
+def versions(actor: Actor) -> RegistryQuerySet:
     """Versions the actor may see, with model, card, author and current aliases; newest first."""
-    rows = ModelVersion.objects.visible_to(actor, model_ids).select_related("model", "card", "author_user")
+    rows = ModelVersion.objects.visible_to(actor).select_related("model", "card", "author_user")
     return rows.prefetch_related(_current_aliases()).order_by("-id")
 
 
-def versions_of(actor: Actor, name: str, *, model_ids: Any = ()) -> RegistryQuerySet:
+def versions_of(actor: Actor, name: str) -> RegistryQuerySet:
     """All versions of one model, highest number first; NotFound when the model is not to be seen."""
-    found = model(actor, name, model_ids=model_ids)
-    return versions(actor, model_ids=model_ids).filter(model=found).order_by("-version")
+    found = model(actor, name)
+    return versions(actor).filter(model=found).order_by("-version")
 
 
-def version(actor: Actor, name: str, number: int | str, *, model_ids: Any = ()) -> ModelVersion:
+def version(actor: Actor, name: str, number: int | str) -> ModelVersion:
     """One version by model name and number, with its card, inputs and current aliases, or NotFound."""
-    return versions(actor, model_ids=model_ids).prefetch_related("inputs__dataset").one("model version", model__name=name, version=number)
+    return versions(actor).prefetch_related("inputs__dataset").one("model version", model__name=name, version=number)
 
 
-def version_by_id(actor: Actor, version_id: Any, *, model_ids: Any = ()) -> ModelVersion:
+def version_by_id(actor: Actor, version_id: Any) -> ModelVersion:
     """One version by id, or NotFound."""
-    return versions(actor, model_ids=model_ids).prefetch_related("inputs__dataset").one("model version", id=version_id)
+    return versions(actor).prefetch_related("inputs__dataset").one("model version", id=version_id)
 
 
 def feature_names(version: ModelVersion) -> list[str]:
@@ -106,13 +106,18 @@ def versions_that_saw(actor: Actor, dataset: Dataset) -> RegistryQuerySet:
     return versions(actor).filter(datasets=dataset).distinct()
 
 
-def version_holding(path: str) -> ModelVersion | None:
-    """The registered version in whose folder a path of the artifact store lies (or which the path would replace), if any.
+def folder_holders(path: str) -> QuerySet[ModelVersion]:
+    """Registered versions in whose folder a path of the artifact store lies, or whose folder lies below the path.
 
     For the endpoint that guards the store, not for people: it does not ask who may see the version.
     """
-    rows = ModelVersion.objects.select_related("model")
-    return rows.filter(artifact_root__in=rules.folders_above(path)).order_by("id").first()
+    inside = Q(artifact_root__in=rules.folders_above(path)) | Q(artifact_root__startswith=f"{path}/")
+    return ModelVersion.objects.select_related("model").filter(inside).order_by("id")
+
+
+def version_holding(path: str) -> ModelVersion | None:
+    """The first of `folder_holders`, if any."""
+    return folder_holders(path).first()
 
 
 def author_of(user_id: Any) -> User | None:

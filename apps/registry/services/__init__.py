@@ -2,13 +2,16 @@
 
 from apps.registry.services.aliases import record_alias, remove_alias
 from apps.registry.services.cards import save_card
+from apps.registry.services.governance import check_access
 from apps.registry.services.sync import apply_alias, discover, request_sync, sync_version
-from apps.registry.services.versions import created_model, created_version, mark_changed, note_download, record_version
+from apps.registry.services.versions import created_experiment, created_model, created_version, mark_changed, note_download, record_version
 from apps.registry.services.writes import begin_write, deny_write, fail_write
 
 __all__ = [
     "apply_alias",
     "begin_write",
+    "check_access",
+    "created_experiment",
     "created_model",
     "created_version",
     "deny_write",

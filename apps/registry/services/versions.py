@@ -13,13 +13,14 @@ from apps.decisions import selectors as decisions
 from apps.decisions import services as decision_services
 from apps.outbox import services as outbox
 from apps.registry import rules, selectors
-from apps.registry.models import Dataset, ModelCard, ModelVersion, RegisteredModel, RunInput, VersionIntent
+from apps.registry.models import Dataset, Experiment, ModelCard, ModelVersion, RegisteredModel, RunInput, VersionIntent
 from apps.registry.rules import DatasetFacts, VersionFacts
+from apps.registry.rules.access import experiment_of_path
 
 HOLD_SOURCE = "modelversion"
 # Taken over from a reading as they are.
 COPIED = (
-    "run_id", "run_name", "source", "detail", "artifact_root", "flavor", "signature", "requirements", "params", "metrics", "tags",
+    "run_id", "experiment_id", "run_name", "source", "detail", "artifact_root", "flavor", "signature", "requirements", "params", "metrics", "tags",
     "description", "registered_at",
 )  # fmt: skip
 
@@ -32,15 +33,42 @@ def created_model(*, actor: Actor, name: str, description: str = "") -> Register
 
 
 @transaction.atomic
+def created_experiment(*, actor: Actor, experiment_id: str, name: str) -> Experiment:
+    """MLflow has made the experiment for this actor, who thereby owns it; repeating it changes nothing but the name."""
+    rules.check_may_edit(actor)
+    row, made = Experiment.objects.get_or_create(
+        mlflow_id=experiment_id[:64], defaults={"name": name[:500], "owner": selectors.author_of(actor.user_id), "synced_at": now()}
+    )
+    if made:
+        audit.record("registry.experiment.created", actor=actor, obj_type="experiment", obj_id=row.mlflow_id, obj_label=row.name)
+    elif row.name != name[:500]:
+        row.name, row.synced_at = name[:500], now()
+        row.save(update_fields=["name", "synced_at"])
+    return row
+
+
+@transaction.atomic
 def created_version(
-    *, actor: Actor, intent_id: Any, name: str, version: int, run_id: str = "", source: str = "", artifact_root: str = ""
+    *,
+    actor: Actor,
+    intent_id: Any,
+    name: str,
+    version: int,
+    run_id: str = "",
+    source: str = "",
+    artifact_root: str = "",
+    experiment_id: str = "",
 ) -> ModelVersion:
     """MLflow has numbered a version for this actor: note the author, freeze its folder, and ask for a reading."""
     rules.check_may_edit(actor)
     owner = _model(actor=actor, name=name, owner_id=actor.user_id)
     row, _ = ModelVersion.objects.get_or_create(
-        model=owner, version=version, defaults={"run_id": run_id[:64], "source": source, "artifact_root": artifact_root[:1000]}
-    )
+        model=owner, version=version,
+        defaults={
+            "run_id": run_id[:64], "source": source, "artifact_root": artifact_root[:1000],
+            "experiment_id": (experiment_id or experiment_of_path(artifact_root))[:64],
+        },
+    )  # fmt: skip
     if not row.author:
         row.author_user = selectors.author_of(actor.user_id)
         row.author = str(row.author_user or actor.label)[:300]
@@ -142,9 +170,6 @@ def _model(
     row, created = RegisteredModel.objects.get_or_create(name=name, defaults={"owner": selectors.author_of(owner_id)})
     if created:
         audit.record("registry.model.created", actor=actor, obj_type="registeredmodel", obj_id=str(row.id), obj_label=name)
-    if row.owner_id is None and owner_id:
-        row.owner = selectors.author_of(owner_id)
-        row.save(update_fields=["owner"])
     if description is not None and (row.description, row.tags) != (description, tags if tags is not None else row.tags):
         row.description, row.tags = description, tags if tags is not None else row.tags
         row.save(update_fields=["description", "tags"])

@@ -12,7 +12,7 @@ from apps.core.clock import now
 from apps.core.errors import Conflict, Invalid, NotFound
 from apps.core.ids import slugify
 from apps.registry.models import RegisteredModel
-from apps.usecases import rules, selectors
+from apps.usecases import rules
 from apps.usecases.models import FunctionAccess, IntegrationPoint, Person, Requirements, UseCase, UsedModel
 from apps.usecases.services import lock
 
@@ -160,7 +160,7 @@ def add_integration(
 def link_model(*, actor: Actor, usecase_id: Any, model_name: str) -> UsedModel:
     """Say that a registered model serves this use case; saying it twice changes nothing. Only models the actor sees."""
     usecase = lock.changeable(actor, usecase_id)
-    model = RegisteredModel.objects.visible_to(actor, selectors.visible_model_ids(actor)).filter(name=model_name).first()
+    model = RegisteredModel.objects.visible_to(actor).filter(name=model_name).first()
     if model is None:
         raise NotFound(f"model: there is no registered model {model_name!r} that you may see. Register a version of it first.")
     link, created = UsedModel.objects.get_or_create(usecase=usecase, model=model)

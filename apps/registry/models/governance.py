@@ -1,0 +1,130 @@
+"""Who may see what in the registry, and what the portal knows of MLflow's experiments."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Protocol
+
+from django.apps import apps
+from django.conf import settings
+from django.db import models
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils.module_loading import import_string
+from guardian.shortcuts import get_objects_for_user
+
+from apps.core.actor import Actor, Role
+from apps.core.models import BaseModel, VisibleQuerySet
+
+
+@dataclass(frozen=True, slots=True)
+class UsecaseRef:
+    """A use case as the registry names it to people."""
+
+    id: str
+    slug: str
+    name: str
+
+
+class UsecaseScope(Protocol):
+    """What use cases, which lie above the registry, say for one actor. `links` are rows with a `model_id`."""
+
+    def links(self) -> QuerySet[Any]:
+        """Every link of a use case to a model: a model with one is governed."""
+
+    def seen_links(self) -> QuerySet[Any]:
+        """Links of the use cases that the actor may see."""
+
+    def changeable_links(self) -> QuerySet[Any]:
+        """Links of the use cases that the actor may change."""
+
+    def usecases_of(self, model_ids: Any) -> dict[Any, list[UsecaseRef]]:
+        """Model id -> the use cases that use it and that the actor may see, by name."""
+
+
+@cache
+def _scope_maker(path: str) -> Any:
+    return import_string(path)
+
+
+def usecase_scope(actor: Actor) -> UsecaseScope:
+    """Use cases as this actor sees them, through the path in settings.REGISTRY_USECASE_SCOPE."""
+    scope: UsecaseScope = _scope_maker(settings.REGISTRY_USECASE_SCOPE)(actor)
+    return scope
+
+
+def works_with_models(actor: Actor) -> bool:
+    """Engineers and approvers also see models that no use case uses yet."""
+    return actor.has_role(Role.ML_ENGINEER, Role.APPROVER)
+
+
+def granted(actor: Actor, permission: str) -> QuerySet[Any]:
+    """Models on which the person holds this grant (`view`, `change`, `delete`)."""
+    from apps.accounts.models import User
+
+    model = apps.get_model("registry", "RegisteredModel")
+    if not actor.user_id:
+        return model.objects.none()
+    found: QuerySet[Any] = get_objects_for_user(
+        User(id=actor.user_id), f"registry.{permission}_registeredmodel", klass=model, with_superuser=False, accept_global_perms=False
+    )
+    return found
+
+
+def models_seen(actor: Actor, path: str = "") -> Q:
+    """The condition on rows whose `path` leads to a registered model that the actor may see; for actors who do not see everything."""
+    scope = usecase_scope(actor)
+    seen = Q(**{f"{path}id__in": scope.seen_links().values("model_id")})
+    if actor.user_id:
+        seen |= Q(**{f"{path}id__in": granted(actor, "view").values("id")})
+    if works_with_models(actor):
+        # A probe for each row: the list of all that is governed may be long.
+        seen |= ~Exists(scope.links().filter(model_id=OuterRef(f"{path}id")))
+        if actor.user_id:
+            seen |= Q(**{f"{path}owner_id": actor.user_id})
+    return seen
+
+
+class RegistryQuerySet(VisibleQuerySet):
+    """Rows that belong to a registered model; `model_path` leads from the row to it."""
+
+    model_path = "model__"
+
+    def visible_to(self, actor: Actor) -> "RegistryQuerySet":
+        """Rows of the models the actor may see: of their use cases, granted, and for those who work with models ungoverned or own ones."""
+        return self if actor.sees_everything else self.filter(models_seen(actor, self.model_path))
+
+
+class ModelQuerySet(RegistryQuerySet):
+    """Registered models themselves."""
+
+    model_path = ""
+
+
+class ExperimentQuerySet(VisibleQuerySet):
+    """Experiments filtered by who looks."""
+
+    def visible_to(self, actor: Actor) -> "ExperimentQuerySet":
+        """Those of the models the actor sees, own ones, and for those who work with models the ones that no model came from."""
+        if actor.sees_everything:
+            return self
+        version = apps.get_model("registry", "ModelVersion")
+        behind = version.objects.filter(experiment_id=OuterRef("mlflow_id"))
+        seen = Q(Exists(behind.filter(models_seen(actor, "model__"))))
+        if actor.user_id:
+            seen |= Q(owner_id=actor.user_id)
+        if works_with_models(actor):
+            seen |= ~Exists(behind)
+        return self.filter(seen)
+
+
+class Experiment(BaseModel):
+    """An experiment of MLflow that the portal has met; `owner` is who made it through the portal."""
+
+    mlflow_id = models.CharField(max_length=64, unique=True)
+    name = models.CharField(max_length=500, blank=True, default="", db_index=True)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    synced_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ExperimentQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.name or self.mlflow_id
