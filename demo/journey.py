@@ -97,7 +97,7 @@ def main() -> int:
     known = options.data / "demo.json"
     try:
         accounts = known_accounts(known, options.data) or make_accounts()
-        write_private(known, {**_read(known), "ready": False, "accounts": accounts})
+        write_private(known, {**_read(known), "ready": False, "told": False, "accounts": accounts})
         ctx = load(options.data, accounts)
         began = time.monotonic()
         tell(ctx, steps=options.steps)

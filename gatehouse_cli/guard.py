@@ -3,7 +3,7 @@
     python -m gatehouse_cli.guard DATA PARENT_PID
 
 It holds the data folder's lock as long as a portal runs there, ends what an earlier one left behind, runs supervisord,
-and when told to end (or when the launcher or its terminal dies) has supervisord stop everything in order and then ends
+keeps demo.json from calling a portal ready that does not answer, and when told to end (or when the launcher or its terminal dies) has supervisord stop everything in order and then ends
 what is left, such as engines. PARENT_PID 0: outlives whoever started it (`up --detach`).
 """
 
@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from gatehouse_cli import orphans
+from gatehouse_cli import demo_file, orphans
 from gatehouse_cli.paths import REPO, DataDir, venv_bin
 from gatehouse_cli.supervision import SupervisionError, Supervisor
 
@@ -64,6 +64,7 @@ def running(data: DataDir) -> int:
 def stop(data: DataDir, patience_s: float = 90) -> bool:
     """Tell whoever runs a portal in this folder to end it in order, and wait; then end what is left. False: none ran."""
     pid, ran = running(data), False
+    demo_file.withdraw(data)
     if pid > 0:
         ran = True
         os.kill(pid, signal.SIGTERM)
@@ -91,6 +92,8 @@ def main(data: DataDir, parent: int) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, end)
+    # An earlier run that was killed had no time to say so.
+    demo_file.withdraw(data)
     if left := orphans.end(data, patience_s=20):
         print(f"ended {len(left)} processes of an earlier run that was killed", flush=True)
     socket = data.supervisor_socket
@@ -109,11 +112,15 @@ def main(data: DataDir, parent: int) -> int:
     )
     while child.poll() is None and not told:
         time.sleep(0.1)
+    demo_file.withdraw(data)
     if told:
         # In order as long as supervisor answers; its own reaction to SIGTERM is the second line.
         with contextlib.suppress(SupervisionError):
             Supervisor(data.supervisor_socket).stop_everything()
         child.terminate()
+        # By itself it looks about once a second; a question wakes it.
+        while child.poll() is None and Supervisor(data.supervisor_socket).alive():
+            time.sleep(0.02)
     code = child.wait()
     orphans.end(data, patience_s=10)
     return 0 if told else code or 1

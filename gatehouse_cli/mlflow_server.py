@@ -1,46 +1,41 @@
-"""Becomes `mlflow server`, after ending what a killed one left on its port.
+"""MLflow's server in one process.
 
     python -m gatehouse_cli.mlflow_server PORT
 
-The command starts a uvicorn child that survives when the command itself is killed, and then holds the port.
+`mlflow server` loads all of MLflow and then starts uvicorn, which loads it again: three seconds of a processor and 280 MB
+more, and a child that outlives the command when that is killed. What that command hands to its child is handed on here.
 """
 
-import itertools
 import os
-import signal
 import sys
-import time
-from pathlib import Path
 
-from gatehouse_cli.services import mlflow_command
+from gatehouse_cli.services import LOOPBACK
 
 
-def left_over(port: int) -> list[int]:
-    """Pids of uvicorn processes that serve MLflow on this port."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            ours = any(word.startswith(b"mlflow.server") for word in words)
-            if ours and any(pair == (b"--port", str(port).encode()) for pair in itertools.pairwise(words)):
-                found.append(int(entry.name))
-    return found
+def configure() -> None:
+    """Pass on the store and the artifacts' folder (`mlflow_environment`), and make the store's tables if need be."""
+    from mlflow.server import constants
+    from mlflow.server.handlers import initialize_backend_stores
+    from mlflow.store.tracking import DEFAULT_ARTIFACTS_URI
+
+    store = os.environ["MLFLOW_BACKEND_STORE_URI"]
+    os.environ |= {
+        constants.BACKEND_STORE_URI_ENV_VAR: store,
+        constants.REGISTRY_STORE_URI_ENV_VAR: store,
+        constants.ARTIFACT_ROOT_ENV_VAR: DEFAULT_ARTIFACTS_URI,
+        constants.SERVE_ARTIFACTS_ENV_VAR: "true",
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: os.environ["MLFLOW_ARTIFACTS_DESTINATION"],
+    }
+    initialize_backend_stores(store, store, DEFAULT_ARTIFACTS_URI)
 
 
 def main(port: int) -> None:
-    """End the left-over server, then become a new one."""
-    for attempt in range(50):
-        pids = left_over(port)
-        if not pids:
-            break
-        for pid in pids:
-            os.kill(pid, signal.SIGTERM if attempt < 30 else signal.SIGKILL)
-        time.sleep(0.1)
-    command = mlflow_command(port)
-    os.execv(command[0], command)  # noqa: S606 - becoming the server is the purpose
+    """Serve until told to end."""
+    # First: MLflow refuses foreign Host headers only where it finds a server loaded.
+    import uvicorn
+
+    configure()
+    uvicorn.run("mlflow.server.fastapi_app:app", host=LOOPBACK, port=port, loop="uvloop", timeout_graceful_shutdown=3)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from gatehouse_cli import keyring
+from gatehouse_cli import demo_file, keyring
 from gatehouse_cli.paths import REPO, venv_bin
 from gatehouse_cli.programs import HOST_NAME, portal_environment
 from gatehouse_cli.say import Refusal, say
@@ -167,18 +166,17 @@ def journey(stack: Stack, *, check: bool) -> int:
 
 def tell_story(stack: Stack, *, check: bool) -> int:
     """`demo` once the portal is up: the journey, unless an earlier start has finished it; then what a visitor needs."""
-    path = stack.data.root / "demo.json"
-    known = _read_json(path)
-    if check or not known.get("ready"):
+    known = demo_file.read(stack.data)
+    if check or not demo_file.told(known):
         code = journey(stack, check=check)
         if code or check:
             return code
-        known = _read_json(path)
+        known = demo_file.read(stack.data)
     else:
         write_secret(stack.data.run / "stack.json", json.dumps(connections(stack), indent=1) + "\n")
         known = moved(known, connections(stack))
-        write_secret(path, json.dumps(known, indent=1) + "\n")
         _endpoint_answers(known)
+        demo_file.write(stack.data, known | {"ready": True, "told": True})
     _introduce(stack, known)
     return 0
 
@@ -193,14 +191,6 @@ def moved(known: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
         endpoint["infer_url"] = str(now["gateway_url"]) + url[url.index("/v2/") :] if old_gateway != now["gateway_url"] else url
         result["endpoint"] = endpoint
     return result
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _endpoint_answers(known: dict[str, Any], patience_s: float = 60) -> None:

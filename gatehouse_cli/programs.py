@@ -52,8 +52,6 @@ class Program:
     environment: dict[str, str]
     stop_signal: str = "TERM"
     stop_wait_s: int = 10
-    # Signal the whole process group: for a server whose children outlive it.
-    stop_group: bool = False
 
 
 @dataclass
@@ -198,7 +196,7 @@ def programs(layout: Layout, *, gateway_token: str = "") -> list[Program]:
         port = layout.port("mlflow")
         variables = services.mlflow_environment(data, layout.database("gatehouse_mlflow", "mlflow"), port)
         command = [python, "-m", "gatehouse_cli.mlflow_server", str(port)]
-        made.append(Program("mlflow", command, variables, stop_group=True))
+        made.append(Program("mlflow", command, variables))
 
     def portal(name: str, role: str, *command: str, wait_s: int = 10) -> None:
         made.append(Program(name, list(command), portal_environment(layout, name, role), stop_wait_s=wait_s))

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from gatehouse_cli.paths import REPO, DataDir, venv_bin
+from gatehouse_cli.paths import REPO, DataDir
 
 LOOPBACK = "127.0.0.1"
 
@@ -138,17 +138,8 @@ def valkey_command(data: DataDir, port: int, password: str, program: Path) -> li
 # MLflow
 
 
-def mlflow_command(port: int) -> list[str]:
-    """One loopback worker on uvloop. The store's URL holds a password and goes through `mlflow_environment`."""
-    return [
-        str(venv_bin(".venv", "mlflow")),
-        *("server", "--host", LOOPBACK, "--port", str(port), "--workers", "1"),
-        *("--uvicorn-opts", "--loop uvloop", "--serve-artifacts"),
-    ]
-
-
 def mlflow_environment(data: DataDir, database_url: str, port: int) -> dict[str, str]:
-    """Variables of the MLflow server. `database_url` begins with postgresql://."""
+    """Variables of the MLflow server (`mlflow_server.py`). `database_url` begins with postgresql:// and holds a password."""
     return {
         "MLFLOW_BACKEND_STORE_URI": database_url.replace("postgresql://", "postgresql+psycopg://", 1),
         # By this a left-over server is found.

@@ -31,7 +31,7 @@ from gatehouse_cli.supervision import SupervisionError, Supervisor, base_environ
 STORES = ("postgres", "valkey")
 # Those whose answer can only be their own need not first have run for a second.
 PROBED = ("postgres", "valkey", "web", "gateway")
-READY_WITHIN_S = {"postgres": 60.0, "valkey": 30.0, "mlflow": 120.0, "web": 60.0}
+READY_WITHIN_S = {"postgres": 60.0, "valkey": 30.0, "mlflow": 120.0}
 
 
 __all__ = ["STORES", "AlreadyRunning", "Stack", "StackError"]
@@ -204,24 +204,29 @@ class Stack:
 
     def wait_ready(self, *names: str, timeout_s: float | None = None) -> None:
         """Wait until each process answers (a store: a query; a server: HTTP; a worker: it has run for a second)."""
-        for name in names or self.names():
-            deadline, strange = time.monotonic() + (timeout_s or READY_WITHIN_S.get(name, 45.0)), 0
-            while True:
-                state = self._supervisor.processes()[name]
+        began, waiting = time.monotonic(), list(names or self.names())
+        strange_since: dict[str, float] = {}
+        while True:
+            states, now = self._supervisor.processes(), time.monotonic()
+            for name in list(waiting):
+                state = states[name]
                 if state["statename"] == "FATAL" or (state["statename"] == "EXITED" and not self._restart):
                     raise StackError(f"{name} does not start. Its last lines:\n{self.log_tail(name)}")
                 up = state["statename"] == "RUNNING" or (state["statename"] == "STARTING" and name in PROBED)
                 if (up or state["statename"] == "BACKOFF") and self._somebody_else_listens(name, state["pid"]):
-                    strange += 1
-                    time.sleep(0.2)
+                    # Perhaps merely a predecessor that is just ending.
+                    if now - strange_since.setdefault(name, now) > 5:
+                        port = self._layout.port(name)
+                        raise StackError(f"Port {port} for {name} was taken by another program meanwhile. Start again: another one is chosen.")
                 elif up and self.answers(name):
-                    break
-                if strange > 25:  # not merely a predecessor that is just ending
-                    port = self._layout.port(name)
-                    raise StackError(f"Port {port} for {name} was taken by another program meanwhile. Start again: another one is chosen.")
-                if time.monotonic() > deadline:
+                    waiting.remove(name)
+                    continue
+                if now - began > (timeout_s or READY_WITHIN_S.get(name, 90.0)):
                     raise StackError(f"{name} is {state['statename']} and does not answer. Its last lines:\n{self.log_tail(name)}")
-                time.sleep(0.05)
+            if not waiting:
+                return
+            # Asking costs the processor that those who start need.
+            time.sleep(0.03 if now - began < 1 else 0.15)
 
     def _somebody_else_listens(self, name: str, pid: int) -> bool:
         """A port that was free when it was chosen may have gone to another program, which then answers in our name."""

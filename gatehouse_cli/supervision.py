@@ -97,7 +97,6 @@ def configuration(data: DataDir, programs: Sequence[Program], *, restart: bool =
             f"startretries={120 if restart else 0}",
             f"stopsignal={program.stop_signal}",
             f"stopwaitsecs={program.stop_wait_s}",
-            f"stopasgroup={'true' if program.stop_group else 'false'}",
             "killasgroup=true",
             "redirect_stderr=true",
             # This one is expanded twice.
@@ -181,12 +180,13 @@ class Supervisor:
         """Stop layer by layer, waiting for each, and forget each: supervisord's own ending then takes no time (by
         itself it spends a second on every program, even on those that do not run)."""
         for layer in STOP_LAYERS:
-            known = [name for name in layer if name in self.processes()]
+            there = self.processes()
+            known = [name for name in layer if name in there]
             for name in known:
                 self.stop(name, wait=False)
+            while any(state["statename"] not in STOPPED for name, state in self.processes().items() if name in known):
+                time.sleep(0.05)
             for name in known:
-                while self.processes()[name]["statename"] not in STOPPED:
-                    time.sleep(0.05)
                 self._call("supervisor.removeProcessGroup", name)
 
     def reload_configuration(self) -> None:

@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import warnings
 from pathlib import Path
 
 from portal import env
@@ -149,7 +148,6 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 
 STATIC_URL = "static/"
-STATIC_ROOT = DATA_DIR / "static"
 # Plotly's script comes from its installed package; nothing of a third party is committed.
 _PLOTLY = importlib.util.find_spec("plotly")
 STATICFILES_DIRS = [BASE_DIR / "static"]
@@ -159,9 +157,8 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
-# Files are served from where they lie, also before (or without) collectstatic.
+# Files are served from where they lie; nothing collects them (so there is no STATIC_ROOT).
 WHITENOISE_USE_FINDERS = True
-warnings.filterwarnings("ignore", message="No directory at", category=UserWarning)
 WHITENOISE_AUTOREFRESH = False
 
 # Nothing that comes out of Redis is ever unpickled: agents and gateways hold its password. So there is no shared cache.

@@ -17,9 +17,6 @@ from apps.core.clock import now
 from apps.core.errors import Conflict, CredentialsRefused, Invalid, NotAllowed, NotFound
 from apps.core.ids import new_secret, secret_hash
 
-# Checked when there is no such account, so that the answer takes as long as for a real one.
-_DUMMY_HASH = make_password("not a password of anyone")
-
 
 @transaction.atomic
 def create_user(*, actor: Actor, email: str, full_name: str, password: str) -> User:
@@ -175,7 +172,10 @@ def verify_credentials(*, email: str, password: str, ip: str = "") -> User:
     since = now() - rules.FAILURE_WINDOW
     rules.check_failures(SignInAttempt.objects.filter(email_hash=email_hash, at__gte=since).count())
     user = User.objects.filter(email__iexact=email.strip()).first()
-    good = check_password(password, user.password if user else _DUMMY_HASH)
+    if user is None:
+        # Hashed in vain, so that the answer takes as long as for a real account.
+        make_password(password)
+    good = user is not None and check_password(password, user.password)
     if user is None or not user.is_active or not good:
         raise CredentialsRefused("The email address or the password is not right. Try again, or ask an administrator for a new password.")
     # Failures count in a row: the right password begins a new count.

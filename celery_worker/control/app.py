@@ -16,6 +16,8 @@ from celery_worker import orders
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 os.environ.setdefault("GATEHOUSE_PROCESS", "control")
+# Django's checks load every page and REST door; `manage.py migrate` has made them before anything starts.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "true")
 django.setup()
 
 # After this long a message that a killed worker had in hand is given to another one. The index of such messages is shared by
@@ -46,7 +48,8 @@ app.conf.update(
     task_time_limit=330,
     timezone="UTC",
     enable_utc=True,
-    imports=["celery_worker.control.tasks"],
+    # The clock names tasks and runs none: it need not load them, and what they load.
+    imports=[] if os.environ["GATEHOUSE_PROCESS"] == "schedule" else ["celery_worker.control.tasks"],
     # No schedule file: what is due is due again after a start, and doing it once more does no harm.
     beat_scheduler="celery.beat:Scheduler",
     beat_max_loop_interval=5,

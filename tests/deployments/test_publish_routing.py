@@ -1,15 +1,17 @@
 """Snapshots: signed, growing, published only when something changed; gateways poll and thereby confirm."""
 
+import socket
 import threading
 import time
 
 import pytest
 from django.db import connection
-from django.test import Client
+from django.test import Client, RequestFactory
 
 from apps.accounts import services as accounts
 from apps.core.actor import Actor
 from apps.deployments import selectors, services
+from apps.deployments.machine import views
 from apps.deployments.models import Deployment, GatewayState, RoutingSnapshot, TrafficShift
 from celery_worker import orders
 from tests.deployments.world import actions, messages
@@ -27,9 +29,9 @@ def poll(system, make_user):
     """poll(since=0, wait=0) as a gateway with its token."""
     _, secret = accounts.issue_token(actor=system, user=make_user(), name="gateway", scopes=["routing"])
 
-    def ask(since=0, wait=0, token=secret):
+    def ask(since=0, wait=0, token=secret, **extra):
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return Client(headers=headers).get(f"/internal/routing/?since={since}&wait={wait}")
+        return Client(headers=headers).get(f"/internal/routing/?since={since}&wait={wait}", **extra)
 
     return ask
 
@@ -217,3 +219,26 @@ def test_a_shift_that_asks_for_what_the_gateways_do_already_is_confirmed_at_once
     stage.advance(rollout.endpoint)
     stage.publish()
     assert RoutingSnapshot.objects.count() == count and TrafficShift.objects.get().confirmed_at is not None
+
+
+def test_a_caller_who_hung_up_is_noticed_and_one_who_waits_or_speaks_is_not():
+    here, there = socket.socketpair()
+    request = RequestFactory().get("/", **{"gunicorn.socket": here})
+    assert not views._gone(request)
+    there.send(b"G")
+    assert not views._gone(request)
+    assert here.recv(1) == b"G", "looking takes nothing away"
+    there.close()
+    assert views._gone(request)
+    here.close()
+    assert not views._gone(request)
+
+
+def test_nobody_is_waited_for_who_hung_up(stage, poll):
+    newest = stage.publish()
+    here, there = socket.socketpair()
+    there.close()
+    began = time.monotonic()
+    with here:
+        assert poll(since=newest.version, wait=20, **{"gunicorn.socket": here}).status_code == 204
+    assert time.monotonic() - began < 10

@@ -1,6 +1,8 @@
 import json
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gatehouse_cli import portal_runs, roles
+from gatehouse_cli import demo_file, guard, portal_runs, roles
 from gatehouse_cli.programs import External
 from gatehouse_cli.stack import Stack, StackError
 
@@ -112,3 +114,49 @@ def test_role_passwords_come_from_the_urls_of_a_production_installation():
     assert set(roles.passwords_from_environment(urls).values()) == {"p@ss"}
     with pytest.raises(SystemExit, match="GATEHOUSE_SEAL_DATABASE_URL must read postgresql://gatehouse_seal:"):
         roles.passwords_from_environment(urls | {"GATEHOUSE_SEAL_DATABASE_URL": "postgresql://postgres:x@db/gatehouse"})
+
+
+@pytest.fixture
+def told(stack: Stack) -> Stack:
+    """A folder in which the sample story was told and whose portal was then killed: demo.json says what it said last."""
+    stack.prepare()
+    demo_file.write(stack.data, {"ready": True, "accounts": []})
+    return stack
+
+
+def test_a_start_takes_back_what_a_killed_portal_had_said(told: Stack):
+    told.start("valkey")
+    assert demo_file.read(told.data) == {"ready": False, "told": True, "accounts": []}
+
+
+def test_a_portal_is_ready_while_it_answers_and_no_longer(told: Stack, monkeypatch: pytest.MonkeyPatch):
+    seen: list[bool] = []
+    monkeypatch.setattr(portal_runs, "_endpoint_answers", lambda known: seen.append(demo_file.read(told.data)["ready"]))
+    told.start("valkey")
+    assert portal_runs.tell_story(told, check=False) == 0
+    known = demo_file.read(told.data)
+    assert known["ready"] and known["base_url"] == told.base_url
+    assert seen == [False], "not before the endpoint answers"
+    told.stop()
+    assert demo_file.read(told.data)["ready"] is False
+    assert demo_file.told(demo_file.read(told.data))
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP])
+def test_whoever_ends_a_portal_it_is_not_ready_from_that_moment(told: Stack, end: signal.Signals):
+    told.start("valkey")
+    demo_file.write(told.data, {"ready": True})
+    os.kill(guard.running(told.data), end)
+    deadline = time.monotonic() + 30
+    while guard.running(told.data):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert demo_file.read(told.data)["ready"] is False
+
+
+def test_a_story_that_is_told_anew_is_not_told_until_its_end(told: Stack):
+    demo_file.write(told.data, {"ready": False, "told": False})
+    assert not demo_file.told(demo_file.read(told.data))
+    (told.data.root / "demo.json").write_text("[")
+    demo_file.withdraw(told.data)
+    assert demo_file.read(told.data) == {}

@@ -13,7 +13,7 @@ from gatehouse_cli.supervision import SupervisionError, base_environment, config
 def test_supervisor_reads_back_exactly_what_was_meant(tmp_path: Path, value: str):
     data = DataDir(tmp_path / "with space and 100%")
     data.make()
-    program = Program("web", ["/bin/true", f"--word={value}", value or "x"], {"SECRET": value}, stop_signal="INT", stop_group=True)
+    program = Program("web", ["/bin/true", f"--word={value}", value or "x"], {"SECRET": value}, stop_signal="INT")
     path = write_configuration(data, [program])
     options = ServerOptions()
     options.realize(["-c", str(path), "-n"])
@@ -23,7 +23,6 @@ def test_supervisor_reads_back_exactly_what_was_meant(tmp_path: Path, value: str
     assert process.get_execv_args()[1] == program.command
     assert read.environment == {"SECRET": value}
     assert read.stdout_logfile == str(data.logs / "web.log")
-    assert read.stopasgroup
     assert path.stat().st_mode & 0o077 == 0
 
 

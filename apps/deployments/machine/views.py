@@ -1,5 +1,6 @@
 """The gateways' door: the newest routing snapshot, as soon as there is one."""
 
+import socket
 import time
 
 from django.db import connection
@@ -42,12 +43,21 @@ def routing(request: HttpRequest) -> HttpResponse:
     # One indexed row a look; nothing is held between looks, and no transaction is open.
     while selectors.newest_routing_version() <= version:
         left = deadline - time.monotonic()
-        if left <= 0:
+        if left <= 0 or _gone(request):
             return HttpResponse(status=204)
         connection.close_if_unusable_or_obsolete()
         time.sleep(min(LOOK_EVERY_S, left))
     newest = selectors.newest_routing()
     return JsonResponse({"envelope": newest.envelope if newest else None})
+
+
+def _gone(request: HttpRequest) -> bool:
+    """Has the caller hung up? A thread that waits for nobody would hold up a server that is told to stop."""
+    caller = request.META.get("gunicorn.socket")
+    try:
+        return caller is not None and caller.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except (OSError, ValueError):  # nothing to read; or TLS, where one cannot look without reading
+        return False
 
 
 def _gateway(request: HttpRequest) -> Actor:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 CONFIDENCE = 0.95
 RESAMPLES, SEED, CHUNK = 4_000, 20_190, 250
@@ -151,13 +151,13 @@ def welch(m1: float, se1: float, n1: int, m2: float, se2: float, n2: int) -> tup
         return m2 - m1, m2 - m1, math.inf
     parts = (se1**4 / (n1 - 1) if n1 > 1 else 0.0) + (se2**4 / (n2 - 1) if n2 > 1 else 0.0)
     df = spread**4 / parts if parts else math.inf
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, df)) * spread
+    half = float(special.stdtrit(df, 0.5 + CONFIDENCE / 2)) * spread
     return m2 - m1 - half, m2 - m1 + half, df
 
 
 def fieller(m1: float, se1: float, m2: float, se2: float, df: float) -> tuple[float, float] | None:
     """Interval of the ratio m2 / m1 of independent means; None when m1 is not clearly different from zero."""
-    t = float(stats.t.ppf(0.5 + CONFIDENCE / 2, df))
+    t = float(special.stdtrit(df, 0.5 + CONFIDENCE / 2))
     g = (t * se1 / m1) ** 2 if m1 else math.inf
     if g >= 1:
         return None
@@ -169,7 +169,7 @@ def fieller(m1: float, se1: float, m2: float, se2: float, df: float) -> tuple[fl
 def _percentiles(values: np.ndarray, periods: int) -> tuple[float, float]:
     """95% percentile interval, its levels widened for few periods as by Hesterberg (2015), section 4."""
     tail = (1 - CONFIDENCE) / 2
-    level = float(stats.norm.cdf(math.sqrt(periods / (periods - 1)) * stats.t.ppf(tail, periods - 1)))
+    level = float(special.ndtr(math.sqrt(periods / (periods - 1)) * special.stdtrit(periods - 1, tail)))
     low, high = np.quantile(values, [level, 1 - level])
     return float(low), float(high)
 

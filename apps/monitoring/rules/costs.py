@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 Numbers = NDArray[np.float64]
 
@@ -61,7 +61,7 @@ def paired_interval(sums: Sums, *, confidence: float, per: float = 1000.0) -> tu
     if sums.n < 2:
         return -math.inf, mean * per, math.inf
     variance = max(0.0, (sums.squares - sums.n * mean**2) / (sums.n - 1))
-    half = float(stats.t.ppf(0.5 + confidence / 2, sums.n - 1)) * math.sqrt(variance / sums.n)
+    half = float(special.stdtrit(sums.n - 1, 0.5 + confidence / 2)) * math.sqrt(variance / sums.n)
     return (mean - half) * per, mean * per, (mean + half) * per
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 # Added to every bin's count on both sides (Jeffreys' prior), so that an empty bin does not make the index infinite.
 PRIOR = 0.5
@@ -74,7 +74,7 @@ def counts_in(reference: Mapping[str, Any], values: Values) -> list[int]:
 
 def chance_bound(*, bins: int, n: int, m: int, features: int, confidence: float) -> float:
     """The index that chance alone stays below in all `features` together with this confidence (Bonferroni)."""
-    quantile = stats.chi2.ppf(1 - (1 - confidence) / max(1, features), max(1, bins - 1))
+    quantile = special.chdtri(max(1, bins - 1), (1 - confidence) / max(1, features))
     return float((1 / n + 1 / m) * quantile)
 
 
