@@ -35,6 +35,7 @@ class Operation:
     body: list[Field] = field(default_factory=list)
     answer: list[Field] = field(default_factory=list)
     status: str = ""
+    refuses: list[Field] = field(default_factory=list)
 
     @property
     def anchor(self) -> str:
@@ -49,24 +50,24 @@ def operations() -> dict[str, list[Operation]]:
     components = schema.get("components", {}).get("schemas", {})
     found: dict[str, list[Operation]] = {}
     for path, methods in schema["paths"].items():
-        noun = path.removeprefix("/api/v1/").split("/")[0]
         for method in METHODS:
             if method in methods:
-                found.setdefault(noun, []).append(_operation(method, path, methods[method], components))
+                found.setdefault(methods[method]["tags"][0], []).append(_operation(method, path, methods[method], components))
     return dict(sorted(found.items()))
 
 
 def _operation(method: str, path: str, raw: dict[str, Any], components: dict[str, Any]) -> Operation:
-    lines = [line.strip() for line in raw.get("description", "").strip().splitlines() if line.strip()]
-    made = Operation(method.upper(), path, lines[0] if lines else raw.get("operationId", ""), " ".join(lines[1:]))
+    made = Operation(method.upper(), path, raw["summary"], raw.get("description", ""))
     for parameter in raw.get("parameters", []):
-        if parameter["in"] in ("query", "path"):
+        if parameter["in"] in ("query", "path", "header"):
             needed = bool(parameter.get("required"))
             made.parameters.append(Field(parameter["name"], _kind(parameter.get("schema", {})), needed, parameter.get("description", "")))
     made.body = _fields(_content(raw.get("requestBody", {})), components)
     for status, answer in sorted(raw.get("responses", {}).items()):
-        made.status, made.answer = status, _fields(_content(answer), components)
-        break
+        if "application/problem+json" in answer.get("content", {}):
+            made.refuses.append(Field(status, "", False, answer.get("description", "")))
+        elif not made.status:
+            made.status, made.answer = status, _fields(_content(answer), components)
     return made
 
 

@@ -28,7 +28,7 @@ def idempotent(method: Callable[..., Response]) -> Callable[..., Response]:
             if not key:
                 return method(view, request, *args, **kwargs)
             if len(key) > 100:
-                raise Invalid("Idempotency-Key: at most 100 characters.", errors={"Idempotency-Key": ["Too long."]})
+                raise Invalid("Idempotency-Key: at most 100 characters.", errors={"Idempotency-Key": ["At most 100 characters."]})
             digest = hashlib.sha256(json.dumps(request.data, sort_keys=True, default=str).encode()).hexdigest()
             owner = actor_of(request).user_id or actor_of(request).id
             # A rival with the same key waits here on the unique index until the first has committed.
@@ -44,4 +44,5 @@ def idempotent(method: Callable[..., Response]) -> Callable[..., Response]:
             row.save(update_fields=["status", "answer"])
             return response
 
+    wrapper.is_idempotent = True  # type: ignore[attr-defined]
     return wrapper

@@ -22,6 +22,16 @@ class UserSerializer(serializers.ModelSerializer):
         fields = ["id", "email", "full_name", "is_active", "roles", "created_at"]
 
 
+class MeSerializer(UserSerializer):
+    """Who calls, and what the token in use may do."""
+
+    scopes = serializers.ListField(child=serializers.CharField(), read_only=True)
+    functions = serializers.ListField(child=serializers.CharField(), read_only=True)
+
+    class Meta(UserSerializer.Meta):
+        fields = [*UserSerializer.Meta.fields, "scopes", "functions"]
+
+
 class NewUserSerializer(serializers.Serializer):
     """What an administrator gives to make an account."""
 

@@ -4,15 +4,14 @@ from typing import Any, cast
 
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
-from drf_spectacular.utils import extend_schema
-from rest_framework import generics, status
+from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from apps.accounts import selectors, services
 from apps.accounts.api.serializers import (
     IssuedTokenSerializer,
+    MeSerializer,
     NewTokenSerializer,
     NewUserSerializer,
     PasswordSerializer,
@@ -25,20 +24,24 @@ from apps.core.actor import Actor
 from apps.core.api import actor_of
 from apps.core.doors import call, durable
 from apps.core.errors import CredentialsRefused, NotFound
+from apps.core.forms import given
+from apps.core.rest import ListView, View, operation
 
 
-class MeView(APIView):
+class MeView(View):
     """Who am I, with which roles and scopes."""
 
-    @extend_schema(responses=UserSerializer)
+    @operation(responses=MeSerializer)
     def get(self, request: Request) -> Response:
-        """The signed-in person."""
+        """Read who you are, with your roles and scopes."""
         actor = actor_of(request)
         return Response(UserSerializer(request.user).data | {"scopes": sorted(actor.scopes), "functions": sorted(actor.functions)})
 
 
-class UsersView(generics.ListAPIView):
+class UsersView(ListView):
     """People, and making an account."""
+
+    lists = "List the people with an account, by name."
 
     serializer_class = UserSerializer
 
@@ -46,12 +49,11 @@ class UsersView(generics.ListAPIView):
         """Active people."""
         return selectors.users(actor_of(self.request)) if self.request else User.objects.none()
 
-    @extend_schema(request=NewUserSerializer, responses={201: UserSerializer})
+    @operation(request=NewUserSerializer, responses={201: UserSerializer}, refuses=(409,))
     def post(self, request: Request) -> Response:
         """Make an account with roles (administrators)."""
-        form = NewUserSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
-        return Response(UserSerializer(_create(actor_of(request), form.validated_data)).data, status=status.HTTP_201_CREATED)
+        data = given(NewUserSerializer, request)
+        return Response(UserSerializer(_create(actor_of(request), data)).data, status=status.HTTP_201_CREATED)
 
 
 @durable
@@ -62,58 +64,59 @@ def _create(actor: Any, data: dict[str, Any]) -> User:
     return user
 
 
-class UserView(APIView):
+class UserView(View):
     """One account."""
 
-    @extend_schema(request=None, responses=UserSerializer)
+    @operation(responses={200: UserSerializer})
     @durable
     def delete(self, request: Request, user_id: str) -> Response:
-        """Close it: no sign-in and no token any more; its name stays in the trail (administrators)."""
+        """Close an account (administrators).
+
+        Its sessions and tokens end at once; its name stays in the trail.
+        """
         return Response(UserSerializer(services.deactivate_user(actor=actor_of(request), user_id=user_id)).data)
 
 
-class RolesView(APIView):
+class RolesView(View):
     """Roles of one account."""
 
-    @extend_schema(request=RoleSerializer, responses={201: UserSerializer})
+    @operation(request=RoleSerializer, responses={201: UserSerializer})
     @durable
     def post(self, request: Request, user_id: str) -> Response:
-        """Give a role (administrators)."""
+        """Give an account a role (administrators)."""
         actor, user, role = self._read(request, user_id)
         services.assign_role(actor=actor, user=user, **role)
         return Response(UserSerializer(User.objects.get(id=user.id)).data, status=status.HTTP_201_CREATED)
 
-    @extend_schema(request=RoleSerializer, responses=UserSerializer)
+    @operation(request=RoleSerializer, responses={200: UserSerializer})
     @durable
     def delete(self, request: Request, user_id: str) -> Response:
-        """Take a role away (administrators); what it allowed ends at once."""
+        """Take a role of an account away (administrators); what it allowed ends at once."""
         actor, user, role = self._read(request, user_id)
         services.remove_role(actor=actor, user=user, **role)
         return Response(UserSerializer(User.objects.get(id=user.id)).data)
 
     @staticmethod
     def _read(request: Request, user_id: str) -> tuple[Actor, User, dict[str, str]]:
-        form = RoleSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
+        data = given(RoleSerializer, request)
         actor = actor_of(request)
         user = selectors.users(actor).filter(id=user_id).first()
         if user is None:
             raise NotFound("There is no such account.")
-        return actor, user, form.validated_data
+        return actor, user, data
 
 
 @method_decorator(sensitive_post_parameters("password", "current"), name="dispatch")
-class PasswordView(APIView):
+class PasswordView(View):
     """The password of one account."""
 
-    @extend_schema(request=PasswordSerializer, responses=UserSerializer)
+    @operation(request=PasswordSerializer, responses=UserSerializer, refuses=(429,))
     def post(self, request: Request, user_id: str) -> Response:
-        """Change it: one's own (signed in, with `current`), or anybody's as an administrator."""
-        form = PasswordSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
+        """Change a password: one's own (signed in, with `current`), or anybody's as an administrator."""
+        data = given(PasswordSerializer, request)
         actor = actor_of(request)
         try:
-            user = call(services.set_password, actor=actor, user_id=user_id, **form.validated_data)
+            user = call(services.set_password, actor=actor, user_id=user_id, **data)
         except CredentialsRefused:
             email = User.objects.values_list("email", flat=True).get(id=user_id)
             call(services.record_failure, email=email, ip=actor.ip, user_agent=actor.user_agent, purpose="password change")
@@ -121,8 +124,10 @@ class PasswordView(APIView):
         return Response(UserSerializer(user).data)
 
 
-class TokensView(generics.ListAPIView):
+class TokensView(ListView):
     """My API tokens."""
+
+    lists = "List your API tokens, newest first (administrators: all)."
 
     serializer_class = TokenSerializer
 
@@ -130,21 +135,23 @@ class TokensView(generics.ListAPIView):
         """Own tokens; all for administrators."""
         return selectors.tokens(actor_of(self.request))
 
-    @extend_schema(request=NewTokenSerializer, responses={201: IssuedTokenSerializer})
+    @operation(request=NewTokenSerializer, responses={201: IssuedTokenSerializer})
     @durable
     def post(self, request: Request) -> Response:
-        """Issue a token; its secret is in this answer only."""
-        form = NewTokenSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
-        row, secret = services.issue_token(actor=actor_of(request), user=cast(User, request.user), **form.validated_data)
+        """Issue an API token.
+
+        Its secret is in this answer only.
+        """
+        data = given(NewTokenSerializer, request)
+        row, secret = services.issue_token(actor=actor_of(request), user=cast(User, request.user), **data)
         return Response(TokenSerializer(row).data | {"token": secret}, status=status.HTTP_201_CREATED)
 
 
-class TokenView(APIView):
+class TokenView(View):
     """One token."""
 
-    @extend_schema(request=None, responses=TokenSerializer)
+    @operation(responses={200: TokenSerializer})
     @durable
     def delete(self, request: Request, token_id: str) -> Response:
-        """Revoke it."""
+        """Revoke an API token."""
         return Response(TokenSerializer(services.revoke_token(actor=actor_of(request), token_id=token_id)).data)

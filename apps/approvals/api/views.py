@@ -5,11 +5,9 @@ from typing import Any
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import generics, serializers, status
+from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from apps.accounts.api.idempotency import idempotent
 from apps.approvals import documents, doors, selectors, services
@@ -32,17 +30,11 @@ from apps.approvals.models import Gate, PolicyVersion
 from apps.core.actor import Actor
 from apps.core.api import actor_of
 from apps.core.doors import durable
-from apps.core.errors import Invalid
+from apps.core.forms import given
+from apps.core.rest import USECASE, Filter, ListView, View, listed, operation
 from apps.decisions.models import Decision
 from apps.registry import selectors as registry
 from apps.usecases import selectors as usecases
-
-
-def given(form: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
-    """The validated body; raises Invalid naming each wrong field."""
-    filled = form(data=request.data)
-    filled.is_valid(raise_exception=True)
-    return filled.validated_data
 
 
 def page(actor: Actor, gate_id: Any, code: int = status.HTTP_200_OK) -> Response:
@@ -60,8 +52,15 @@ def version_id(actor: Actor, ref: str | None) -> Any:
     return registry.version_by_id(actor, ref).id
 
 
-class GatesView(generics.ListAPIView):
+class GatesView(ListView):
     """Gates I may see, and beginning one."""
+
+    lists = "List the gates you may see, newest first."
+    filters = {
+        "usecase": USECASE,
+        "state": Filter("Only those in this state.", choices=tuple(Gate.State.values)),
+        "waiting_on": Filter("me: only those that wait for my signature.", choices=("me",)),
+    }
 
     serializer_class = GateSerializer
 
@@ -71,22 +70,13 @@ class GatesView(generics.ListAPIView):
             return Gate.objects.none()
         actor, query = actor_of(self.request), self.request.query_params
         state, waiting = query.get("state", ""), query.get("waiting_on", "")
-        if state and state not in Gate.State.values:
-            raise Invalid(f"state: choose one of {', '.join(Gate.State.values)}.", errors={"state": ["Unknown."]})
-        if waiting not in ("", "me"):
-            raise Invalid("waiting_on: only `me` can be asked for.", errors={"waiting_on": ["Unknown."]})
         usecase = usecases.usecase(actor, query["usecase"]).id if query.get("usecase") else None
         return selectors.gates(actor, usecase_id=usecase, state=state, waiting=waiting == "me")
 
-    @extend_schema(parameters=[OpenApiParameter("usecase"), OpenApiParameter("state"), OpenApiParameter("waiting_on")])
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Newest first."""
-        return super().get(request, *args, **kwargs)
-
-    @extend_schema(request=OpenGateSerializer, responses={201: GatePageSerializer})
+    @operation(request=OpenGateSerializer, responses={201: GatePageSerializer}, refuses=(404,))
     @idempotent
     def post(self, request: Request) -> Response:
-        """Begin a gate as a draft."""
+        """Begin a gate of a use case, as a draft."""
         actor, data = actor_of(request), given(OpenGateSerializer, request)
         gate = services.open_gate(
             actor=actor, usecase_id=usecases.usecase(actor, data["usecase"]).id, to_stage=data["to_stage"],
@@ -95,86 +85,100 @@ class GatesView(generics.ListAPIView):
         return page(actor, gate.id, status.HTTP_201_CREATED)
 
 
-class GateView(APIView):
+class GateView(View):
     """One gate."""
 
-    @extend_schema(responses=GatePageSerializer)
+    @operation(responses=GatePageSerializer)
     def get(self, request: Request, gate_id: Any) -> Response:
-        """Evidence, signatures given and wanted, what changed since freezing, and what the caller may do."""
+        """Read one gate with its evidence, its signatures and what you may do.
+
+        Also the signatures that are wanted, and what changed since the evidence was frozen.
+        """
         return page(actor_of(request), gate_id)
 
 
-class AttestationsView(APIView):
+class AttestationsView(View):
     """Answers to attested items."""
 
-    @extend_schema(responses=AttestationSerializer(many=True))
+    @operation(responses=listed(AttestationSerializer))
     def get(self, request: Request, gate_id: Any) -> Response:
-        """All answers, replaced ones too."""
+        """List the answers to the attested items of a gate, replaced ones too."""
         rows = selectors.gate(actor_of(request), gate_id).attestations.all()
         return Response({"results": AttestationSerializer(rows, many=True).data, "next": None})
 
-    @extend_schema(request=AnswerSerializer, responses={201: AttestationSerializer})
+    @operation(request=AnswerSerializer, responses={201: AttestationSerializer}, refuses=(409,))
     @durable
     def post(self, request: Request, gate_id: Any) -> Response:
-        """Answer one item of a draft."""
+        """Answer one attested item of a draft gate."""
         row = services.attest(actor=actor_of(request), gate_id=gate_id, **given(AnswerSerializer, request))
         return Response(AttestationSerializer(row).data, status=status.HTTP_201_CREATED)
 
 
-class RequestView(APIView):
+class RequestView(View):
     """Ask for signatures."""
 
-    @extend_schema(request=None, responses=GatePageSerializer)
+    @operation(responses=GatePageSerializer)
     @idempotent
     def post(self, request: Request, gate_id: Any) -> Response:
-        """Freeze the evidence and open the gate; on an open gate whose evidence changed, freeze it anew."""
+        """Freeze the evidence of a gate and ask for signatures.
+
+        On an open gate whose evidence changed, freeze it anew.
+        """
         actor = actor_of(request)
         gate = services.request_gate(actor=actor, gate_id=gate_id)
         return page(actor, gate.id)
 
 
 @method_decorator(sensitive_post_parameters("password"), name="dispatch")
-class SignaturesView(APIView):
+class SignaturesView(View):
     """Signatures of a gate."""
 
-    @extend_schema(responses=SignatureSerializer(many=True))
+    @operation(responses=listed(SignatureSerializer))
     def get(self, request: Request, gate_id: Any) -> Response:
-        """All, void ones too, in order."""
+        """List the signatures of a gate in order, void ones too."""
         rows = selectors.gate(actor_of(request), gate_id).signatures.all()
         return Response({"results": SignatureSerializer(rows, many=True).data, "next": None})
 
-    @extend_schema(request=SignSerializer, responses={201: GatePageSerializer})
+    @operation(request=SignSerializer, responses={201: GatePageSerializer}, refuses=(409, 429))
     def post(self, request: Request, gate_id: Any) -> Response:
-        """Sign or refuse, giving the password with the signature. Not repeatable: one person signs a gate once."""
+        """Sign a gate or refuse it, giving the password with the signature.
+
+        Not repeatable: one person signs a gate once.
+        """
         actor = actor_of(request)
         doors.sign(actor=actor, gate_id=gate_id, **given(SignSerializer, request))
         return page(actor, gate_id, status.HTTP_201_CREATED)
 
 
-class WithdrawView(APIView):
+class WithdrawView(View):
     """Take a gate back."""
 
-    @extend_schema(request=WithdrawSerializer, responses=GatePageSerializer)
+    @operation(request=WithdrawSerializer, responses=GatePageSerializer, refuses=(409,))
     @durable
     def post(self, request: Request, gate_id: Any) -> Response:
-        """A draft or an open gate."""
+        """Take back a draft or an open gate."""
         actor = actor_of(request)
         services.withdraw(actor=actor, gate_id=gate_id, **given(WithdrawSerializer, request))
         return page(actor, gate_id)
 
 
-class EvidenceView(APIView):
+class EvidenceView(View):
     """The frozen evidence."""
 
-    @extend_schema(responses=OpenApiTypes.OBJECT)
+    @operation(responses=OpenApiTypes.OBJECT)
     def get(self, request: Request, gate_id: Any) -> Response:
-        """The canonical text that the digest is of (sha256 of its UTF-8 bytes), and the same as JSON."""
+        """Read the frozen evidence of a gate, as text and as JSON.
+
+        The digest is sha256 over the UTF-8 bytes of the text.
+        """
         gate = selectors.gate(actor_of(request), gate_id)
         return Response({"digest": gate.evidence_digest, "text": gate.evidence_text, "document": documents.frozen(gate) or None})
 
 
-class PoliciesView(generics.ListAPIView):
+class PoliciesView(ListView):
     """Published gate policies, and publishing one."""
+
+    lists = "List the published gate policies, newest first."
 
     serializer_class = PolicySerializer
 
@@ -182,16 +186,22 @@ class PoliciesView(generics.ListAPIView):
         """Newest first."""
         return PolicyVersion.objects.none() if getattr(self, "swagger_fake_view", False) else selectors.policies()
 
-    @extend_schema(request=NewPolicySerializer, responses={201: PolicySerializer})
+    @operation(request=NewPolicySerializer, responses={200: PolicySerializer, 201: PolicySerializer}, refuses=(409,))
     @durable
     def post(self, request: Request) -> Response:
-        """Publish a version from YAML (administrators). 200 when exactly this is published already."""
+        """Publish a version of a gate policy from YAML (administrators).
+
+        200 when exactly this is published already.
+        """
         policy, new = services.publish_policy(actor=actor_of(request), **given(NewPolicySerializer, request))
         return Response(PolicySerializer(policy).data, status=status.HTTP_201_CREATED if new else status.HTTP_200_OK)
 
 
-class DecisionsView(generics.ListAPIView):
+class DecisionsView(ListView):
     """Decisions of the use cases I may see."""
+
+    lists = "List the decisions of the use cases you may see, newest first."
+    filters = {"usecase": USECASE}
 
     serializer_class = DecisionSerializer
 
@@ -202,27 +212,22 @@ class DecisionsView(generics.ListAPIView):
         actor, ref = actor_of(self.request), self.request.query_params.get("usecase")
         return selectors.decision_list(actor, usecase_id=usecases.usecase(actor, ref).id if ref else None)
 
-    @extend_schema(parameters=[OpenApiParameter("usecase")])
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Newest first."""
-        return super().get(request, *args, **kwargs)
 
-
-class DecisionView(APIView):
+class DecisionView(View):
     """One decision."""
 
-    @extend_schema(responses=DecisionSerializer)
+    @operation(responses=DecisionSerializer)
     def get(self, request: Request, decision_id: Any) -> Response:
-        """With whether it holds now."""
+        """Read one decision with whether it holds now."""
         return Response(DecisionSerializer(selectors.decision(actor_of(request), decision_id)).data)
 
 
-class RevokeView(APIView):
+class RevokeView(View):
     """End a decision."""
 
-    @extend_schema(request=RevokeSerializer, responses=DecisionSerializer)
+    @operation(request=RevokeSerializer, responses=DecisionSerializer)
     @durable
     def post(self, request: Request, decision_id: Any) -> Response:
-        """Nothing may be deployed by it any more."""
+        """Revoke a decision; nothing may be deployed by it any more."""
         decision = services.revoke_decision(actor=actor_of(request), decision_id=decision_id, **given(RevokeSerializer, request))
         return Response(DecisionSerializer(decision).data)

@@ -106,16 +106,6 @@ class InclusionProofSerializer(serializers.Serializer):
     checkpoint = serializers.CharField()
 
 
-class ConsistencyQuerySerializer(serializers.Serializer):
-    """Two checkpoint sizes."""
-
-    to = serializers.IntegerField(min_value=1)
-
-    def get_fields(self) -> dict[str, Any]:
-        """`from` is a Python keyword, so it cannot be declared above."""
-        return {"from": serializers.IntegerField(min_value=1), **super().get_fields()}
-
-
 class ConsistencyProofSerializer(serializers.Serializer):
     """That the older checkpoint is a beginning of the newer one."""
 

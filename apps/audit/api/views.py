@@ -5,19 +5,16 @@ from typing import Any
 
 from django.http import FileResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
-from rest_framework import generics
+from drf_spectacular.utils import OpenApiResponse
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from apps.audit import selectors
 from apps.audit.api.download import export_response
 from apps.audit.api.serializers import (
     CheckpointSerializer,
     ConsistencyProofSerializer,
-    ConsistencyQuerySerializer,
     EventDetailSerializer,
     EventSerializer,
     ExportSerializer,
@@ -25,17 +22,18 @@ from apps.audit.api.serializers import (
 )
 from apps.audit.models import Checkpoint, Event
 from apps.core.api import KeysetPagination, actor_of
-from apps.core.errors import Invalid
+from apps.core.forms import given
+from apps.core.rest import Filter, ListView, View, operation
 
 _FILTERS = {
-    "search": "Words, each anywhere in what was recorded.",
-    "action": "An action, or its beginning: `approvals.gate.signed`, `approvals.gate`, `approvals`.",
-    "actor": "Id of an actor, or part of a name.",
-    "object": "Id of an object, its type, or `type:id`.",
-    "usecase": "Id of a use case.",
-    "decision": "Id of a gate decision.",
-    "since": "Not before this time (RFC 3339) or date.",
-    "until": "Before this time, or on or before this date.",
+    "search": Filter("Words, each anywhere in what was recorded."),
+    "action": Filter("An action, or its beginning: `approvals.gate.signed`, `approvals.gate`, `approvals`."),
+    "actor": Filter("Id of an actor, or part of a name."),
+    "object": Filter("Id of an object, its type, or `type:id`."),
+    "usecase": Filter("Id of a use case."),
+    "decision": Filter("Id of a gate decision."),
+    "since": Filter("Not before this time (RFC 3339) or date."),
+    "until": Filter("Before this time, or on or before this date."),
 }
 
 
@@ -45,9 +43,11 @@ class CheckpointPagination(KeysetPagination):
     ordering = "-tree_size"
 
 
-@extend_schema_view(get=extend_schema(parameters=[OpenApiParameter(name, str, description=text) for name, text in _FILTERS.items()]))
-class EventsView(generics.ListAPIView):
+class EventsView(ListView):
     """The events you may see, newest first."""
+
+    lists = "List the events of the trail that you may see, newest first."
+    filters = _FILTERS
 
     serializer_class = EventSerializer
 
@@ -69,32 +69,34 @@ class EventsView(generics.ListAPIView):
         ).with_leaf_index()
 
 
-class EventView(APIView):
+class EventView(View):
     """One event."""
 
-    @extend_schema(responses=EventDetailSerializer)
+    @operation(responses=EventDetailSerializer)
     def get(self, request: Request, event_id: Any) -> Response:
-        """The event with the exact text that is hashed."""
+        """Read one event with the exact text that is hashed."""
         return Response(EventDetailSerializer(selectors.event(actor_of(request), event_id)).data)
 
 
-class EventProofView(APIView):
+class EventProofView(View):
     """Inclusion proof of one event."""
 
-    @extend_schema(
-        responses=InclusionProofSerializer,
-        parameters=[OpenApiParameter("tree_size", int, description="Prove it under the checkpoint of this size; the newest if absent.")],
-    )
+    filters = {"tree_size": Filter("Prove it under the checkpoint of this size; the newest if absent.", int)}
+
+    @operation(responses=InclusionProofSerializer, refuses=(409,))
     def get(self, request: Request, event_id: Any) -> Response:
-        """Path from the event to the root of a signed checkpoint (RFC 6962)."""
+        """Prove that an event is in the trail (RFC 6962).
+
+        The path leads from the event to the root of a signed checkpoint.
+        """
         size = request.query_params.get("tree_size", "")
-        if size and not (size.isascii() and size.isdigit() and len(size) < 19):
-            raise Invalid("tree_size: give the size of a checkpoint.", errors={"tree_size": ["Not a number."]})
         return Response(selectors.inclusion_proof(actor_of(request), event_id, tree_size=int(size) if size else None))
 
 
-class CheckpointsView(generics.ListAPIView):
+class CheckpointsView(ListView):
     """Signed checkpoints, newest first."""
+
+    lists = "List the signed checkpoints of the trail, newest first."
 
     serializer_class = CheckpointSerializer
     pagination_class = CheckpointPagination
@@ -104,15 +106,19 @@ class CheckpointsView(generics.ListAPIView):
         return selectors.checkpoints() if not getattr(self, "swagger_fake_view", False) else Checkpoint.objects.none()
 
 
-class ConsistencyView(APIView):
+class ConsistencyView(View):
     """Consistency proof between two checkpoints."""
 
-    @extend_schema(responses=ConsistencyProofSerializer, parameters=[ConsistencyQuerySerializer])
+    filters = {
+        "from": Filter("Size of the older checkpoint.", int, needed=True, least=1),
+        "to": Filter("Size of the newer checkpoint.", int, needed=True, least=1),
+    }
+
+    @operation(responses=ConsistencyProofSerializer, refuses=(404,))
     def get(self, request: Request) -> Response:
-        """That the tree of size `from` is a beginning of that of size `to` (RFC 6962)."""
-        form = ConsistencyQuerySerializer(data=request.query_params)
-        form.is_valid(raise_exception=True)
-        return Response(selectors.consistency_proof(form.validated_data["from"], form.validated_data["to"]))
+        """Prove that the tree of size `from` is a beginning of that of size `to` (RFC 6962)."""
+        sizes = request.query_params
+        return Response(selectors.consistency_proof(int(sizes["from"]), int(sizes["to"])))
 
 
 class ZipRenderer(BaseRenderer):
@@ -127,15 +133,17 @@ class ZipRenderer(BaseRenderer):
         return json.dumps(data).encode()
 
 
-class ExportsView(APIView):
+class ExportsView(View):
     """Export with proofs."""
 
     renderer_classes = [JSONRenderer, ZipRenderer]
 
-    @extend_schema(request=ExportSerializer, responses={(200, "application/zip"): OpenApiResponse(OpenApiTypes.BINARY)})
+    @operation(request=ExportSerializer, responses={(200, "application/zip"): OpenApiResponse(OpenApiTypes.BINARY)}, refuses=(404, 409))
     def post(self, request: Request) -> FileResponse:
-        """A ZIP with the sealed events of a use case or of the whole trail, which the offline verifier checks. Is itself an event."""
-        form = ExportSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
-        usecase_id = form.validated_data["usecase_id"]
+        """Export the sealed events of a use case or of the whole trail as a ZIP.
+
+        The offline verifier checks it. The export is itself an event.
+        """
+        data = given(ExportSerializer, request)
+        usecase_id = data["usecase_id"]
         return export_response(actor_of(request), usecase_id=str(usecase_id) if usecase_id else None)

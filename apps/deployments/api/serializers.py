@@ -5,6 +5,7 @@ from typing import Any
 from django.conf import settings
 from rest_framework import serializers
 
+from apps.core.errors import Invalid
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Endpoint, EndpointKey, Host, RollbackRehearsal, Rollout, TrafficShift, WorkOrder
 
@@ -112,7 +113,9 @@ class NewDeploymentSerializer(serializers.Serializer):
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
         """Either the id, or name and number."""
         if not data.get("model_version") and not (data.get("model") and data.get("version")):
-            raise serializers.ValidationError({"model_version": ["Give model and version, or model_version."]})
+            raise Invalid(
+                "model_version: give model and version, or model_version.", errors={"model_version": ["Give model and version, or this."]}
+            )
         return data
 
 

@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import generics, serializers, status
+from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from apps.accounts.api.idempotency import idempotent
 from apps.core.actor import Actor
 from apps.core.api import actor_of
 from apps.core.doors import durable
+from apps.core.forms import given
+from apps.core.rest import ENDPOINT, USECASE, Filter, ListView, View, operation
 from apps.deployments import selectors, services
 from apps.deployments.api.serializers import (
     DeploymentDetailSerializer,
@@ -35,13 +35,6 @@ from apps.registry import selectors as registry
 from apps.usecases import selectors as usecases
 
 
-def given(form: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
-    """The validated body; raises Invalid naming each wrong field."""
-    filled = form(data=request.data)
-    filled.is_valid(raise_exception=True)
-    return filled.validated_data
-
-
 def endpoint_answer(actor: Actor, reference: Any, code: int = status.HTTP_200_OK) -> Response:
     """One endpoint as it now stands."""
     found = selectors.endpoint(actor, reference)
@@ -53,8 +46,10 @@ def rollout_answer(actor: Actor, rollout_id: Any, code: int = status.HTTP_200_OK
     return Response(RolloutSerializer(selectors.rollout(actor, rollout_id)).data, status=code)
 
 
-class HostsView(generics.ListAPIView):
+class HostsView(ListView):
     """Serving hosts."""
+
+    lists = "List the serving hosts, newest first."
 
     serializer_class = HostSerializer
 
@@ -64,16 +59,19 @@ class HostsView(generics.ListAPIView):
             return Host.objects.none()
         return selectors.hosts(actor_of(self.request))
 
-    @extend_schema(request=NewHostSerializer, responses={201: HostSerializer})
+    @operation(request=NewHostSerializer, responses={201: HostSerializer}, refuses=(409,))
     @durable
     def post(self, request: Request) -> Response:
-        """Register a host and its agent's public key (administrators)."""
+        """Register a serving host with its agent's public key (administrators)."""
         host = services.register_host(actor=actor_of(request), **given(NewHostSerializer, request))
         return Response(HostSerializer(host).data, status=status.HTTP_201_CREATED)
 
 
-class EndpointsView(generics.ListAPIView):
+class EndpointsView(ListView):
     """Endpoints."""
+
+    lists = "List the endpoints you may see, newest first."
+    filters = {"usecase": USECASE, "environment": Filter("Only those of this environment.", choices=("pilot", "production"))}
 
     serializer_class = EndpointSerializer
 
@@ -86,12 +84,7 @@ class EndpointsView(generics.ListAPIView):
         rows = selectors.endpoints(actor, usecase_id=usecase)
         return rows.filter(environment=params["environment"]) if params.get("environment") else rows
 
-    @extend_schema(parameters=[OpenApiParameter("usecase", str), OpenApiParameter("environment", str)])
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Newest first."""
-        return super().get(request, *args, **kwargs)
-
-    @extend_schema(request=NewEndpointSerializer, responses={201: EndpointDetailSerializer})
+    @operation(request=NewEndpointSerializer, responses={201: EndpointDetailSerializer}, refuses=(404,))
     @idempotent
     def post(self, request: Request) -> Response:
         """Create an endpoint of a use case."""
@@ -101,22 +94,25 @@ class EndpointsView(generics.ListAPIView):
         return endpoint_answer(actor, made.id, status.HTTP_201_CREATED)
 
 
-class EndpointView(APIView):
+class EndpointView(View):
     """One endpoint."""
 
-    @extend_schema(responses=EndpointDetailSerializer)
+    @operation(responses=EndpointDetailSerializer)
     def get(self, request: Request, reference: str) -> Response:
-        """With its deployments, keys, rollouts and rehearsals."""
+        """Read one endpoint with its deployments, keys, rollouts and rehearsals."""
         return endpoint_answer(actor_of(request), reference)
 
 
-class EndpointKeysView(APIView):
+class EndpointKeysView(View):
     """Callers' keys of an endpoint."""
 
-    @extend_schema(request=NewKeySerializer, responses={201: IssuedKeySerializer})
+    @operation(request=NewKeySerializer, responses={201: IssuedKeySerializer})
     @durable
     def post(self, request: Request, reference: str) -> Response:
-        """Issue a key; its secret is in this answer only."""
+        """Issue a caller's key of an endpoint.
+
+        Its secret is in this answer only.
+        """
         actor = actor_of(request)
         endpoint = selectors.endpoint(actor, reference)
         key, secret = services.issue_key(actor=actor, endpoint_id=endpoint.id, **given(NewKeySerializer, request))
@@ -125,44 +121,50 @@ class EndpointKeysView(APIView):
         return answer
 
 
-class EndpointKeyView(APIView):
+class EndpointKeyView(View):
     """One caller's key."""
 
-    @extend_schema(request=None, responses=KeySerializer)
+    @operation(responses={200: KeySerializer})
     @durable
     def delete(self, request: Request, reference: str, key_id: str) -> Response:
-        """Revoke it."""
+        """Revoke a caller's key of an endpoint."""
         selectors.endpoint(actor_of(request), reference)
         return Response(KeySerializer(services.revoke_key(actor=actor_of(request), key_id=key_id)).data)
 
 
-class RehearsalView(APIView):
+class RehearsalView(View):
     """Rehearsing a rollback."""
 
-    @extend_schema(request=None, responses={202: RehearsalSerializer})
+    @operation(responses={202: RehearsalSerializer})
     @idempotent
     def post(self, request: Request, reference: str) -> Response:
-        """Begin one on a pilot endpoint; look at the endpoint's `rehearsals` for its result."""
+        """Rehearse a rollback on a pilot endpoint.
+
+        Look at the endpoint's `rehearsals` for its result.
+        """
         actor = actor_of(request)
         rehearsal = services.rehearse_rollback(actor=actor, endpoint_id=selectors.endpoint(actor, reference).id)
         return Response(RehearsalSerializer(rehearsal).data, status=status.HTTP_202_ACCEPTED)
 
 
-class EndpointRollBackView(APIView):
+class EndpointRollBackView(View):
     """Going back on an endpoint."""
 
-    @extend_schema(request=RollBackSerializer, responses=RolloutSerializer)
+    @operation(request=RollBackSerializer, responses=RolloutSerializer)
     @idempotent
     def post(self, request: Request, reference: str) -> Response:
-        """Give all traffic back to the version before."""
+        """Give all traffic of an endpoint back to the version before."""
         actor = actor_of(request)
         endpoint = selectors.endpoint(actor, reference)
         done = services.roll_back(actor=actor, endpoint_id=endpoint.id, **given(RollBackSerializer, request))
         return rollout_answer(actor, done.id)
 
 
-class DeploymentsView(generics.ListAPIView):
+class DeploymentsView(ListView):
     """Deployments."""
+
+    lists = "List the deployments you may see, newest first."
+    filters = {"endpoint": ENDPOINT}
 
     serializer_class = DeploymentSerializer
 
@@ -173,15 +175,13 @@ class DeploymentsView(generics.ListAPIView):
         actor, reference = actor_of(self.request), self.request.query_params.get("endpoint")
         return selectors.deployments(actor, endpoint_id=selectors.endpoint(actor, reference).id if reference else None)
 
-    @extend_schema(parameters=[OpenApiParameter("endpoint", str, description="id or slug")])
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Newest first."""
-        return super().get(request, *args, **kwargs)
-
-    @extend_schema(request=NewDeploymentSerializer, responses={201: RolloutSerializer})
+    @operation(request=NewDeploymentSerializer, responses={201: RolloutSerializer}, refuses=(404,))
     @idempotent
     def post(self, request: Request) -> Response:
-        """Ask that a version serve an endpoint; the answer is the rollout, with the new deployment in it."""
+        """Ask that a model version serve an endpoint.
+
+        The answer is the rollout, with the new deployment in it.
+        """
         actor, data = actor_of(request), given(NewDeploymentSerializer, request)
         name, number, version_id = data.pop("model", None), data.pop("version", None), data.pop("model_version", None)
         version = registry.version_by_id(actor, version_id) if version_id else registry.version(actor, str(name), int(number))
@@ -190,29 +190,32 @@ class DeploymentsView(generics.ListAPIView):
         return rollout_answer(actor, rollout.id, status.HTTP_201_CREATED)
 
 
-class DeploymentView(APIView):
+class DeploymentView(View):
     """One deployment."""
 
-    @extend_schema(responses=DeploymentDetailSerializer)
+    @operation(responses=DeploymentDetailSerializer)
     def get(self, request: Request, deployment_id: str) -> Response:
-        """With the orders given for it."""
+        """Read one deployment with the orders given for it."""
         return Response(DeploymentDetailSerializer(selectors.deployment(actor_of(request), deployment_id)).data)
 
 
-class StopView(APIView):
+class StopView(View):
     """Stopping a deployment."""
 
-    @extend_schema(request=StopSerializer, responses=DeploymentSerializer)
+    @operation(request=StopSerializer, responses=DeploymentSerializer)
     @idempotent
     def post(self, request: Request, deployment_id: str) -> Response:
-        """Ask that it stop."""
+        """Ask that a deployment stop."""
         actor = actor_of(request)
         services.stop_deployment(actor=actor, deployment_id=deployment_id, **given(StopSerializer, request))
         return Response(DeploymentSerializer(selectors.deployment(actor, deployment_id)).data)
 
 
-class RolloutsView(generics.ListAPIView):
+class RolloutsView(ListView):
     """Rollouts."""
+
+    lists = "List the rollouts you may see, newest first."
+    filters = {"endpoint": ENDPOINT}
 
     serializer_class = RolloutSerializer
 
@@ -224,28 +227,23 @@ class RolloutsView(generics.ListAPIView):
         rows = selectors.rollouts(actor, endpoint_id=selectors.endpoint(actor, reference).id if reference else None)
         return rows.select_related("to_deployment__host", "to_deployment__endpoint__usecase", "endpoint", "from_deployment")
 
-    @extend_schema(parameters=[OpenApiParameter("endpoint", str, description="id or slug")])
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Newest first."""
-        return super().get(request, *args, **kwargs)
 
-
-class RolloutView(APIView):
+class RolloutView(View):
     """One rollout."""
 
-    @extend_schema(responses=RolloutSerializer)
+    @operation(responses=RolloutSerializer)
     def get(self, request: Request, rollout_id: str) -> Response:
-        """With its steps as they were taken."""
+        """Read one rollout with its steps as they were taken."""
         return rollout_answer(actor_of(request), rollout_id)
 
 
-class RolloutRollBackView(APIView):
+class RolloutRollBackView(View):
     """Taking a rollout back."""
 
-    @extend_schema(request=RollBackSerializer, responses=RolloutSerializer)
+    @operation(request=RollBackSerializer, responses=RolloutSerializer)
     @idempotent
     def post(self, request: Request, rollout_id: str) -> Response:
-        """Give all traffic back to the version before."""
+        """Take a rollout back: all traffic goes to the version before."""
         actor = actor_of(request)
         services.roll_back(actor=actor, rollout_id=rollout_id, **given(RollBackSerializer, request))
         return rollout_answer(actor, rollout_id)

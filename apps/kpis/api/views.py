@@ -3,14 +3,14 @@
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import generics, serializers, status
+from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from apps.core.api import actor_of
 from apps.core.doors import durable
+from apps.core.forms import given
+from apps.core.rest import USECASE, Filter, ListView, View, listed, operation
 from apps.kpis import selectors, services
 from apps.kpis.api.serializers import (
     BaselineSerializer,
@@ -31,16 +31,14 @@ from apps.kpis.api.serializers import (
 from apps.kpis.models import Kpi, Measurement, RateCard
 from apps.usecases import selectors as usecases
 
-
-def given(form: type[serializers.BaseSerializer[Any]], request: Request, **options: Any) -> dict[str, Any]:
-    """The validated body; raises Invalid naming each wrong field."""
-    filled = form(data=request.data, **options)
-    filled.is_valid(raise_exception=True)
-    return filled.validated_data
+VERSION = {"version": Filter("A model version, such as name/3.")}
 
 
-class KpisView(generics.ListAPIView):
+class KpisView(ListView):
     """KPIs I may see, and defining one."""
+
+    lists = "List the KPIs you may see, newest first."
+    filters = {"usecase": USECASE}
 
     serializer_class = KpiSerializer
 
@@ -52,27 +50,22 @@ class KpisView(generics.ListAPIView):
         ref = self.request.query_params.get("usecase")
         return selectors.kpis(actor, usecases.usecase(actor, ref).id if ref else None)
 
-    @extend_schema(parameters=[OpenApiParameter("usecase", description="id or slug")])
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Newest first."""
-        return super().get(request, *args, **kwargs)
-
-    @extend_schema(request=NewKpiSerializer, responses={201: KpiSerializer})
+    @operation(request=NewKpiSerializer, responses={201: KpiSerializer}, refuses=(404, 409))
     @durable
     def post(self, request: Request) -> Response:
-        """Define a KPI."""
+        """Define a KPI of a use case."""
         actor, data = actor_of(request), given(NewKpiSerializer, request)
         usecase = usecases.usecase(actor, data.pop("usecase"))
         kpi = services.define_kpi(actor=actor, usecase_id=usecase.id, **data)
         return Response(KpiSerializer(kpi).data, status=status.HTTP_201_CREATED)
 
 
-class KpiView(APIView):
+class KpiView(View):
     """One KPI."""
 
-    @extend_schema(responses=KpiSerializer)
+    @operation(responses=KpiSerializer)
     def get(self, request: Request, kpi_id: Any) -> Response:
-        """Its definition, where it stands against target and floor, and its baseline in force."""
+        """Read one KPI with where it stands against target and floor, and its baseline in force."""
         kpi = selectors.kpi(actor_of(request), kpi_id)
         head = selectors.headlines([kpi])[kpi.id]
         baseline = selectors.baseline_in_force(kpi.id)
@@ -82,16 +75,18 @@ class KpiView(APIView):
         }
         return Response(KpiSerializer(kpi).data | more)
 
-    @extend_schema(request=ChangeKpiSerializer, responses=KpiSerializer)
+    @operation(request=ChangeKpiSerializer, responses=KpiSerializer, refuses=(409,))
     @durable
     def patch(self, request: Request, kpi_id: Any) -> Response:
-        """Change what is given."""
+        """Change the fields of a KPI that are given."""
         kpi = services.change_kpi(actor=actor_of(request), kpi_id=kpi_id, **given(ChangeKpiSerializer, request, partial=True))
         return Response(KpiSerializer(kpi).data)
 
 
-class MeasurementsView(generics.ListAPIView):
+class MeasurementsView(ListView):
     """What was measured, and sending more."""
+
+    lists = "List what was measured of a KPI, newest first, corrected rows too."
 
     serializer_class = MeasurementSerializer
 
@@ -101,93 +96,114 @@ class MeasurementsView(generics.ListAPIView):
             return Measurement.objects.none()
         return selectors.measurements(selectors.kpi(actor_of(self.request), self.kwargs["kpi_id"]).id)
 
-    @extend_schema(request=BatchSerializer, responses=ReportSerializer)
+    @operation(request=BatchSerializer, responses=ReportSerializer)
     @durable
     def post(self, request: Request, kpi_id: Any) -> Response:
-        """Send a batch. mode `all`: one bad row refuses it; `good`: the good rows land. A repeat changes nothing."""
+        """Send a batch of measurements of a KPI.
+
+        Mode `all`: one bad row refuses it; `good`: the good rows land. A repeat changes nothing.
+        """
         data = given(BatchSerializer, request)
         report = services.record_measurements(actor=actor_of(request), kpi_id=kpi_id, rows=data["rows"], mode=data["mode"])
         return Response(report.as_dict())
 
 
-class BaselinesView(APIView):
+class BaselinesView(View):
     """Frozen baselines."""
 
-    @extend_schema(responses=BaselineSerializer(many=True))
+    @operation(responses=listed(BaselineSerializer))
     def get(self, request: Request, kpi_id: Any) -> Response:
-        """The one in force first."""
+        """List the frozen baselines of a KPI, the one in force first."""
         rows = selectors.baselines(selectors.kpi(actor_of(request), kpi_id).id)
         return Response({"results": BaselineSerializer(rows, many=True).data, "next": None})
 
-    @extend_schema(request=NewBaselineSerializer, responses={201: BaselineSerializer})
+    @operation(request=NewBaselineSerializer, responses={201: BaselineSerializer})
     @durable
     def post(self, request: Request, kpi_id: Any) -> Response:
-        """Freeze one; it can never be changed, only be replaced by a later one with a reason."""
+        """Freeze a baseline of a KPI.
+
+        It can never be changed, only be replaced by a later one with a reason.
+        """
         baseline = services.freeze_baseline(actor=actor_of(request), kpi_id=kpi_id, **given(NewBaselineSerializer, request))
         return Response(BaselineSerializer(baseline).data, status=status.HTTP_201_CREATED)
 
 
-class EffectView(APIView):
+class EffectView(View):
     """Better than the baseline?"""
 
-    @extend_schema(parameters=[OpenApiParameter("version", description="model version, name/3")], responses=EffectSerializer)
+    filters = VERSION
+
+    @operation(responses=EffectSerializer)
     def get(self, request: Request, kpi_id: Any) -> Response:
-        """With its 95% interval and the method, or what is missing for one."""
+        """Compare a KPI with its baseline.
+
+        With its 95% interval and the method, or what is missing for one.
+        """
         kpi = selectors.kpi(actor_of(request), kpi_id)
         return Response(effect_json(selectors.effect(kpi, request.query_params.get("version") or None)))
 
 
-class SeriesView(APIView):
+class SeriesView(View):
     """The figure over time."""
 
-    @extend_schema(parameters=[OpenApiParameter("version")], responses=MeasurementSerializer(many=True))
+    filters = VERSION
+
+    @operation(responses=listed(MeasurementSerializer))
     def get(self, request: Request, kpi_id: Any) -> Response:
-        """Measurements in force, oldest first, the newest 5,000 at most."""
+        """List the measurements of a KPI in force, oldest first, the newest 5,000 at most."""
         kpi = selectors.kpi(actor_of(request), kpi_id)
         rows = selectors.series(kpi, version_label=request.query_params.get("version"))
         return Response({"results": MeasurementSerializer(rows, many=True).data, "next": None})
 
 
-class ConversionView(APIView):
+class ConversionView(View):
     """What an improvement is worth."""
 
-    @extend_schema(responses=ConversionSerializer(many=True))
+    @operation(responses=listed(ConversionSerializer))
     def get(self, request: Request, kpi_id: Any) -> Response:
-        """The one in force first."""
+        """List what an improvement of a KPI is worth, the figure in force first."""
         rows = selectors.conversions(selectors.kpi(actor_of(request), kpi_id).id)
         return Response({"results": ConversionSerializer(rows, many=True).data, "next": None})
 
-    @extend_schema(request=ConversionSerializer, responses={201: ConversionSerializer})
+    @operation(request=ConversionSerializer, responses={201: ConversionSerializer})
     @durable
     def post(self, request: Request, kpi_id: Any) -> Response:
-        """Sign one off."""
+        """Sign off what an improvement of a KPI is worth."""
         row = services.set_value_conversion(actor=actor_of(request), kpi_id=kpi_id, **given(ConversionSerializer, request))
         return Response(ConversionSerializer(row).data, status=status.HTTP_201_CREATED)
 
 
-class ValueView(APIView):
+class ValueView(View):
     """What a use case is worth so far."""
 
-    @extend_schema(responses=OpenApiTypes.OBJECT)
+    @operation(responses=OpenApiTypes.OBJECT)
     def get(self, request: Request, ref: str) -> Response:
-        """Value with its interval, cost, and what is left; null where data is too little."""
+        """Read what a use case is worth so far: value with its interval, cost, and what is left.
+
+        Null where data is too little.
+        """
         return Response(value_json(selectors.value(usecases.usecase(actor_of(request), ref))))
 
 
-class CostsView(APIView):
+class CostsView(View):
     """Running costs."""
 
-    @extend_schema(request=CostSerializer, responses={201: CostSerializer})
+    @operation(request=CostSerializer, responses={201: CostSerializer})
     @durable
     def post(self, request: Request, ref: str) -> Response:
-        """Write what running cost over a period; the same external_id again changes nothing."""
+        """Write what running a use case cost over a period.
+
+        The same external_id again changes nothing.
+        """
         actor = actor_of(request)
         entry = services.record_cost(actor=actor, usecase_id=usecases.usecase(actor, ref).id, **given(CostSerializer, request))
         return Response(CostSerializer(entry).data, status=status.HTTP_201_CREATED)
 
 
-class RateCardsView(generics.ListAPIView):
+class RateCardsView(ListView):
     """What computing costs."""
+
+    lists = "List the rate cards, newest first."
 
     serializer_class = RateCardSerializer
 
@@ -195,9 +211,9 @@ class RateCardsView(generics.ListAPIView):
         """Newest first."""
         return RateCard.objects.none() if getattr(self, "swagger_fake_view", False) else selectors.rate_cards()
 
-    @extend_schema(request=RateCardSerializer, responses={201: RateCardSerializer})
+    @operation(request=RateCardSerializer, responses={201: RateCardSerializer})
     @durable
     def post(self, request: Request) -> Response:
-        """Set a card (administrators)."""
+        """Set a rate card (administrators)."""
         card = services.set_rate_card(actor=actor_of(request), **given(RateCardSerializer, request))
         return Response(RateCardSerializer(card).data, status=status.HTTP_201_CREATED)

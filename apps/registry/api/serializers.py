@@ -63,12 +63,6 @@ class CardFormSerializer(serializers.Serializer):
         }
         return {**super().get_fields(), **texts}
 
-    def to_internal_value(self, data: Any) -> Any:
-        """Unknown fields are an error, so that a typing mistake is not lost."""
-        if isinstance(data, dict) and (unknown := sorted(set(data) - set(self.fields))):
-            raise serializers.ValidationError({unknown[0]: [f"Not a field of a model card. Known: {', '.join(rules.CARD_FIELDS)}."]})
-        return super().to_internal_value(data)
-
 
 class InputSerializer(serializers.ModelSerializer):
     """A dataset the run read."""

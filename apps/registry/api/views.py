@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import generics, status
+from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from apps.accounts.api.idempotency import idempotent
 from apps.core.api import actor_of
 from apps.core.doors import durable
+from apps.core.forms import given
+from apps.core.rest import Filter, ListView, View, operation
 from apps.registry import selectors, services
 from apps.registry.api.serializers import (
     CardFormSerializer,
@@ -23,8 +23,11 @@ from apps.registry.api.serializers import (
 from apps.registry.models import ModelCard, ModelVersion, RegisteredModel
 
 
-class ModelsView(generics.ListAPIView):
+class ModelsView(ListView):
     """Registered models. They are made through the MLflow endpoint."""
+
+    lists = "List the registered models you may see, newest first."
+    filters = {"search": Filter("Part of the name.")}
 
     serializer_class = ModelSerializer
 
@@ -34,23 +37,20 @@ class ModelsView(generics.ListAPIView):
             return RegisteredModel.objects.none()
         return selectors.models(actor_of(self.request), search=self.request.query_params.get("search", ""))
 
-    @extend_schema(parameters=[OpenApiParameter("search", str, description="Part of the name.")])
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """List models, newest first."""
-        return super().get(request, *args, **kwargs)
 
-
-class ModelView(APIView):
+class ModelView(View):
     """One registered model."""
 
-    @extend_schema(responses=ModelDetailSerializer)
+    @operation(responses=ModelDetailSerializer)
     def get(self, request: Request, name: str) -> Response:
-        """The model, with what its aliases pointed at and when."""
+        """Read one registered model with what its aliases pointed at and when."""
         return Response(ModelDetailSerializer(selectors.model(actor_of(request), name)).data)
 
 
-class VersionsView(generics.ListAPIView):
+class VersionsView(ListView):
     """Versions of one model."""
+
+    lists = "List the versions of a registered model, highest number first."
 
     serializer_class = VersionSerializer
 
@@ -65,51 +65,61 @@ def _version(request: Request, name: str, number: int) -> ModelVersion:
     return selectors.version(actor_of(request), name, number)
 
 
-class VersionView(APIView):
+class VersionView(View):
     """One model version."""
 
-    @extend_schema(responses=VersionDetailSerializer)
+    @operation(responses=VersionDetailSerializer)
     def get(self, request: Request, name: str, number: int) -> Response:
-        """Card, digest, requirements, parameters, metrics, signature, lineage, aliases, decisions."""
+        """Read one model version with its card, digest, figures, lineage, aliases and decisions."""
         return Response(VersionDetailSerializer(_version(request, name, number)).data)
 
 
-class CardView(APIView):
+class CardView(View):
     """The model card of a version."""
 
-    @extend_schema(responses=CardSerializer)
+    @operation(responses=CardSerializer)
     def get(self, request: Request, name: str, number: int) -> Response:
-        """The card, with what it still lacks."""
+        """Read the card of a model version with what it still lacks."""
         version = _version(request, name, number)
         return Response(CardSerializer(getattr(version, "card", None) or ModelCard(version=version)).data)
 
-    @extend_schema(request=CardFormSerializer, responses=CardSerializer)
+    @operation(request=CardFormSerializer, responses=CardSerializer, refuses=(409,))
     @durable
     def put(self, request: Request, name: str, number: int) -> Response:
-        """Save the given fields; those left out stay."""
-        form = CardFormSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
+        """Save the given fields of a model card; those left out stay."""
+        return self._save(request, name, number)
+
+    @operation(request=CardFormSerializer, responses=CardSerializer, refuses=(409,))
+    @durable
+    def patch(self, request: Request, name: str, number: int) -> Response:
+        """Change the fields of a model card that are given."""
+        return self._save(request, name, number)
+
+    @staticmethod
+    def _save(request: Request, name: str, number: int) -> Response:
         version = _version(request, name, number)
-        return Response(CardSerializer(services.save_card(actor=actor_of(request), version_id=version.id, **form.validated_data)).data)
+        saved = services.save_card(actor=actor_of(request), version_id=version.id, **given(CardFormSerializer, request))
+        return Response(CardSerializer(saved).data)
 
-    patch = put
 
-
-class SyncView(APIView):
+class SyncView(View):
     """A fresh reading of a version from MLflow."""
 
-    @extend_schema(request=None, responses={202: VersionSerializer})
+    @operation(responses={202: VersionSerializer})
     @idempotent
     def post(self, request: Request, name: str, number: int) -> Response:
-        """Ask for it; control makes it soon."""
+        """Ask for a fresh reading of a model version from MLflow; control makes it soon."""
         row = services.request_sync(actor=actor_of(request), version_id=_version(request, name, number).id)
         return Response(VersionSerializer(row).data, status=status.HTTP_202_ACCEPTED)
 
 
-class LineageView(APIView):
+class LineageView(View):
     """Where a version comes from."""
 
-    @extend_schema(responses={200: dict})
+    @operation(responses={200: dict})
     def get(self, request: Request, name: str, number: int) -> Response:
-        """`nodes` (datasets, run, version) and `edges` (from, to, how)."""
+        """Read where a model version comes from.
+
+        `nodes` (datasets, run, version) and `edges` (from, to, how).
+        """
         return Response(selectors.lineage(_version(request, name, number)))

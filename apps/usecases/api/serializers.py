@@ -23,8 +23,16 @@ class PersonRefSerializer(serializers.ModelSerializer):
 class AccountField(serializers.SlugRelatedField):
     """An account given by its email address."""
 
+    takes = "the email address of an active account; GET /api/v1/users/ lists them"
+
     def __init__(self, **options: Any) -> None:
         super().__init__(slug_field="email__iexact", queryset=User.objects.filter(is_active=True), **options)
+
+    def to_internal_value(self, data: Any) -> Any:
+        """The account; only a text is looked up."""
+        if not isinstance(data, str) or "\x00" in data:
+            self.fail("invalid")
+        return super().to_internal_value(data.strip())
 
     def to_representation(self, value: Any) -> str:
         """The address."""

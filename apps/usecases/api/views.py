@@ -2,17 +2,16 @@
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import generics, serializers, status
+from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from apps.accounts.api.idempotency import idempotent
 from apps.core.actor import Actor
 from apps.core.api import actor_of
 from apps.core.doors import durable
-from apps.core.errors import Invalid
+from apps.core.forms import given
+from apps.core.rest import Filter, ListView, View, listed, operation
 from apps.usecases import rules, selectors, services
 from apps.usecases.api.serializers import (
     AccessSerializer,
@@ -31,20 +30,16 @@ from apps.usecases.api.serializers import (
 from apps.usecases.models import UseCase
 
 
-def given(form: type[serializers.Serializer[Any]], request: Request, **options: Any) -> dict[str, Any]:
-    """The validated body; raises Invalid naming each wrong field."""
-    filled = form(data=request.data, **options)
-    filled.is_valid(raise_exception=True)
-    return filled.validated_data
-
-
 def detail(actor: Actor, ref: Any, code: int = status.HTTP_200_OK) -> Response:
     """One use case as it now stands."""
     return Response(UseCaseDetailSerializer(selectors.usecase(actor, ref)).data, status=code)
 
 
-class UseCasesView(generics.ListAPIView):
+class UseCasesView(ListView):
     """Use cases I may see, and writing one down."""
+
+    lists = "List the use cases you may see, newest first."
+    filters = {"stage": Filter("Only those at this stage.", choices=rules.STAGES), "search": Filter("Part of the name.")}
 
     serializer_class = UseCaseSerializer
 
@@ -54,177 +49,173 @@ class UseCasesView(generics.ListAPIView):
             return UseCase.objects.none()
         rows = selectors.usecases(actor_of(self.request))
         if stage := self.request.query_params.get("stage"):
-            if stage not in rules.STAGES:
-                raise Invalid(f"stage: choose one of {', '.join(rules.STAGES)}.", errors={"stage": ["Unknown."]})
             rows = rows.filter(stage=stage)
         if words := self.request.query_params.get("search"):
             rows = rows.filter(name__icontains=words)
         return rows
 
-    @extend_schema(parameters=[OpenApiParameter("stage"), OpenApiParameter("search")])
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Newest first."""
-        return super().get(request, *args, **kwargs)
-
-    @extend_schema(request=NewUseCaseSerializer, responses={201: UseCaseDetailSerializer})
+    @operation(request=NewUseCaseSerializer, responses={201: UseCaseDetailSerializer})
     @idempotent
     def post(self, request: Request) -> Response:
-        """Write down a use case at stage `proposal`."""
+        """Write down a use case, at stage `proposal`."""
         actor = actor_of(request)
         made = services.create_usecase(actor=actor, **given(NewUseCaseSerializer, request))
         return detail(actor, made.id, status.HTTP_201_CREATED)
 
 
-class UseCaseView(APIView):
+class UseCaseView(View):
     """One use case."""
 
-    @extend_schema(responses=UseCaseDetailSerializer)
+    @operation(responses=UseCaseDetailSerializer)
     def get(self, request: Request, ref: str) -> Response:
-        """With people, integrations, moves and the time in each stage."""
+        """Read one use case with its people, integrations, moves and time in each stage."""
         return detail(actor_of(request), ref)
 
-    @extend_schema(request=ChangeUseCaseSerializer, responses=UseCaseDetailSerializer)
+    @operation(request=ChangeUseCaseSerializer, responses=UseCaseDetailSerializer)
     @durable
     def patch(self, request: Request, ref: str) -> Response:
-        """Change what is given."""
+        """Change the fields of a use case that are given."""
         actor = actor_of(request)
         usecase = selectors.usecase(actor, ref)
         services.update_usecase(actor=actor, usecase_id=usecase.id, **given(ChangeUseCaseSerializer, request, partial=True))
         return detail(actor, usecase.id)
 
 
-class RequirementsView(APIView):
+class RequirementsView(View):
     """Non-functional requirements."""
 
-    @extend_schema(responses=RequirementsSerializer)
+    @operation(responses=RequirementsSerializer)
     def get(self, request: Request, ref: str) -> Response:
-        """All null before they were set."""
+        """Read the non-functional requirements of a use case; all are null before they were set."""
         row = selectors.requirements(selectors.usecase(actor_of(request), ref).id)
         return Response(RequirementsSerializer(row).data if row else dict.fromkeys(rules.BOUNDS))
 
-    @extend_schema(request=RequirementsSerializer, responses=RequirementsSerializer)
+    @operation(request=RequirementsSerializer, responses=RequirementsSerializer)
     @durable
     def put(self, request: Request, ref: str) -> Response:
-        """Set what is given."""
+        """Set the requirements of a use case that are given."""
         actor = actor_of(request)
         usecase = selectors.usecase(actor, ref)
         row = services.set_requirements(actor=actor, usecase_id=usecase.id, **given(RequirementsSerializer, request, partial=True))
         return Response(RequirementsSerializer(row).data)
 
 
-class IntegrationsView(APIView):
+class IntegrationsView(View):
     """Integration points."""
 
-    @extend_schema(responses=IntegrationSerializer(many=True))
+    @operation(responses=listed(IntegrationSerializer))
     def get(self, request: Request, ref: str) -> Response:
-        """By name."""
+        """List the systems that a use case reads from and writes to, by name."""
         rows = selectors.integrations(selectors.usecase(actor_of(request), ref).id)
         return Response({"results": IntegrationSerializer(rows, many=True).data, "next": None})
 
-    @extend_schema(request=IntegrationSerializer, responses={201: IntegrationSerializer})
+    @operation(request=IntegrationSerializer, responses={201: IntegrationSerializer}, refuses=(409,))
     @durable
     def post(self, request: Request, ref: str) -> Response:
-        """Name one more."""
+        """Add a system that a use case reads from or writes to."""
         actor = actor_of(request)
         usecase = selectors.usecase(actor, ref)
         point = services.add_integration(actor=actor, usecase_id=usecase.id, **given(IntegrationSerializer, request))
         return Response(IntegrationSerializer(point).data, status=status.HTTP_201_CREATED)
 
 
-class ModelsView(APIView):
+class ModelsView(View):
     """Registered models that serve the use case."""
 
-    @extend_schema(responses=LinkModelSerializer(many=True))
+    @operation(responses=listed(LinkModelSerializer))
     def get(self, request: Request, ref: str) -> Response:
-        """By name."""
+        """List the registered models that serve a use case, by name."""
         names = selectors.model_names(selectors.usecase(actor_of(request), ref).id)
         return Response({"results": [{"model": name} for name in names], "next": None})
 
-    @extend_schema(request=LinkModelSerializer, responses={201: LinkModelSerializer})
+    @operation(request=LinkModelSerializer, responses={201: LinkModelSerializer})
     @durable
     def post(self, request: Request, ref: str) -> Response:
-        """Link one by name."""
+        """Link a registered model to a use case, by its name."""
         actor = actor_of(request)
         usecase = selectors.usecase(actor, ref)
         link = services.link_model(actor=actor, usecase_id=usecase.id, model_name=given(LinkModelSerializer, request)["model"])
         return Response({"model": link.model.name}, status=status.HTTP_201_CREATED)
 
 
-class AccessView(APIView):
+class AccessView(View):
     """Who may see or change it."""
 
-    @extend_schema(responses=PartSerializer(many=True))
+    @operation(responses=listed(PartSerializer))
     def get(self, request: Request, ref: str) -> Response:
-        """People and their parts."""
+        """List the people of a use case with their parts."""
         rows = selectors.usecase(actor_of(request), ref).people.all()
         return Response({"results": PartSerializer(rows, many=True).data, "next": None})
 
-    @extend_schema(request=AccessSerializer, responses={201: PartSerializer})
+    @operation(request=AccessSerializer, responses={201: PartSerializer})
     @durable
     def post(self, request: Request, ref: str) -> Response:
-        """Give a person access."""
+        """Give a person access to a use case."""
         actor = actor_of(request)
         usecase = selectors.usecase(actor, ref)
         part = services.give_access(actor=actor, usecase_id=usecase.id, **given(AccessSerializer, request))
         return Response(PartSerializer(part).data, status=status.HTTP_201_CREATED)
 
 
-class MovesView(APIView):
+class MovesView(View):
     """Moves between stages."""
 
-    @extend_schema(responses=MoveSerializer(many=True))
+    @operation(responses=listed(MoveSerializer))
     def get(self, request: Request, ref: str) -> Response:
-        """Oldest first."""
+        """List the moves of a use case between stages, oldest first."""
         rows = selectors.moves(selectors.usecase(actor_of(request), ref).id)
         return Response({"results": MoveSerializer(rows, many=True).data, "next": None})
 
 
-class HoldView(APIView):
+class HoldView(View):
     """Pause."""
 
-    @extend_schema(request=ReasonSerializer, responses=UseCaseDetailSerializer)
+    @operation(request=ReasonSerializer, responses=UseCaseDetailSerializer, refuses=(409,))
     @durable
     def post(self, request: Request, ref: str) -> Response:
-        """Put the use case on hold; its decisions are suspended."""
+        """Put a use case on hold; its decisions are suspended."""
         actor = actor_of(request)
         usecase = selectors.usecase(actor, ref)
         services.put_on_hold(actor=actor, usecase_id=usecase.id, reason=given(ReasonSerializer, request)["reason"])
         return detail(actor, usecase.id)
 
 
-class ResumeView(APIView):
+class ResumeView(View):
     """Go on."""
 
-    @extend_schema(request=None, responses=UseCaseDetailSerializer)
+    @operation(responses=UseCaseDetailSerializer, refuses=(409,))
     @durable
     def post(self, request: Request, ref: str) -> Response:
-        """Take the use case off hold, back to where it was."""
+        """Take a use case off hold, back to where it was."""
         actor = actor_of(request)
         usecase = selectors.usecase(actor, ref)
         services.resume(actor=actor, usecase_id=usecase.id)
         return detail(actor, usecase.id)
 
 
-class StopView(APIView):
+class StopView(View):
     """End."""
 
-    @extend_schema(request=LessonSerializer, responses=UseCaseDetailSerializer)
+    @operation(request=LessonSerializer, responses=UseCaseDetailSerializer, refuses=(409,))
     @durable
     def post(self, request: Request, ref: str) -> Response:
-        """Stop the use case for good; what we learned is required."""
+        """Stop a use case for good, with what was learned."""
         actor = actor_of(request)
         usecase = selectors.usecase(actor, ref)
         services.stop(actor=actor, usecase_id=usecase.id, lesson=given(LessonSerializer, request)["lesson"])
         return detail(actor, usecase.id)
 
 
-class FallBackView(APIView):
+class FallBackView(View):
     """Back from production to pilot."""
 
-    @extend_schema(request=ReasonSerializer, responses=UseCaseDetailSerializer)
+    @operation(request=ReasonSerializer, responses=UseCaseDetailSerializer, refuses=(409,))
     @durable
     def post(self, request: Request, ref: str) -> Response:
-        """Production's decisions are revoked; coming back needs the gate again."""
+        """Take a use case back from production to pilot.
+
+        Production's decisions are revoked; coming back needs the gate again.
+        """
         actor = actor_of(request)
         usecase = selectors.usecase(actor, ref)
         services.fall_back(actor=actor, usecase_id=usecase.id, reason=given(ReasonSerializer, request)["reason"])
