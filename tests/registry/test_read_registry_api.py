@@ -83,3 +83,35 @@ def test_lists_take_a_constant_number_of_queries(endpoint, ready, api, make_user
         client.get("/api/v1/models/")
     with django_assert_max_num_queries(11):
         client.get(f"/api/v1/models/{row.model.name}/versions/")
+
+
+def _usecase(actor_of, owner, name, model):
+    from apps.usecases import services
+    from apps.usecases.models import UsedModel
+
+    made = services.create_usecase(actor=actor_of(owner), name=name, problem="Calls reach the wrong members.", risk_tier="limited")
+    UsedModel.objects.create(usecase=made, model=model)
+    return made
+
+
+def test_a_stakeholder_reads_the_models_of_a_use_case_and_only_its_decisions(ready, api, make_user, actor_of, system):
+    import uuid
+
+    from apps.decisions import services as decisions
+
+    row, owner = ready(), make_user("stakeholder")
+    mine = _usecase(actor_of, owner, "Mine", row.model)
+    theirs = _usecase(actor_of, make_user("stakeholder"), "Theirs", row.model)
+    for usecase in (mine, theirs):
+        decisions.issue(
+            actor=system, usecase_id=usecase.id, kind="deploy", stage_to="", environment="pilot", model_version_id=row.id,
+            model_version_label=row.label, artifact_digest=row.artifact_digest, gate_id=uuid.uuid4(), evidence_digest="sha256:" + "e" * 64,
+            valid_days=30,
+        )  # fmt: skip
+    client, where = api(owner), f"/api/v1/models/{row.model.name}/"
+    assert [m["name"] for m in client.get("/api/v1/models/").json()["results"]] == [row.model.name]
+    for path in ("", "versions/", "versions/1/", "versions/1/card/", "versions/1/lineage/"):
+        assert client.get(where + path).status_code == 200, path
+    assert [d["usecase_id"] for d in client.get(f"{where}versions/1/").json()["decisions"]] == [str(mine.id)]
+    assert len(api(make_user("auditor")).get(f"{where}versions/1/").json()["decisions"]) == 2
+    assert api(make_user("stakeholder")).get(where).status_code == 404

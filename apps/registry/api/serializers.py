@@ -147,8 +147,8 @@ class VersionDetailSerializer(VersionSerializer):
         return selectors.lineage(version)
 
     def get_decisions(self, version: ModelVersion) -> list[dict[str, Any]]:
-        """Decisions that name this digest, newest first."""
-        rows = selectors.decisions_naming(version)
+        """Decisions that name this digest, of use cases the caller may see, newest first."""
+        rows = selectors.decisions_naming(self.context["actor"], version)
         return [dict(row) for row in DecisionSerializer(rows, many=True).data]
 
 

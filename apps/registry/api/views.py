@@ -71,7 +71,7 @@ class VersionView(View):
     @operation(responses=VersionDetailSerializer)
     def get(self, request: Request, name: str, number: int) -> Response:
         """Read one model version with its card, digest, figures, lineage, aliases and decisions."""
-        return Response(VersionDetailSerializer(_version(request, name, number)).data)
+        return Response(VersionDetailSerializer(_version(request, name, number), context={"actor": actor_of(request)}).data)
 
 
 class CardView(View):

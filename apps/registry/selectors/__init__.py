@@ -10,6 +10,7 @@ from apps.decisions import selectors as decisions
 from apps.decisions.models import Decision
 from apps.registry import rules
 from apps.registry.models import AliasRecord, Dataset, ModelCard, ModelVersion, RegisteredModel, RegistryQuerySet, RunInput
+from apps.registry.models.governance import usecase_scope
 
 
 def _current_aliases() -> Prefetch:
@@ -125,9 +126,11 @@ def author_of(user_id: Any) -> User | None:
     return User.objects.filter(id=user_id).first() if user_id else None
 
 
-def decisions_naming(version: ModelVersion) -> QuerySet[Decision]:
-    """Decisions about exactly these files, newest first, with their state; none while there is no digest."""
+def decisions_naming(actor: Actor, version: ModelVersion) -> QuerySet[Decision]:
+    """Decisions about exactly these files for use cases the actor may see, newest first, with their state; none without a digest."""
     rows = Decision.objects.filter(artifact_digest=version.artifact_digest) if version.artifact_digest else Decision.objects.none()
+    if not actor.sees_everything:
+        rows = rows.filter(usecase_id__in=usecase_scope(actor).seen_links().values("usecase_id"))
     return decisions.with_state(rows).order_by("-issued_at", "-id")
 
 
