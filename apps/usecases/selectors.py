@@ -46,6 +46,11 @@ def may_change(actor: Actor, usecase_id: Any) -> bool:
     return UseCase.objects.changeable_by(actor).filter(id=usecase_id).exists()
 
 
+def may_change_any(actor: Actor) -> bool:
+    """Whether there is a use case the actor may change."""
+    return UseCase.objects.changeable_by(actor).exists()
+
+
 def requirements(usecase_id: Any) -> Requirements | None:
     """The non-functional requirements, or None before they were set."""
     return Requirements.objects.filter(usecase_id=usecase_id).first()

@@ -6,7 +6,7 @@
     return field.type !== "hidden" && field.value !== field.defaultValue;
   };
   const inUse = (part) =>
-    part.querySelector("details[open]") || part.contains(document.activeElement) || [...part.querySelectorAll("input, textarea, select")].some(changed);
+    part.querySelector("details[open], [role=alert]") || part.contains(document.activeElement) || [...part.querySelectorAll("input, textarea, select")].some(changed);
   const refreshes = (part) => part.matches("[hx-trigger^='every']");
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (refreshes(event.target) && inUse(event.target)) event.preventDefault();

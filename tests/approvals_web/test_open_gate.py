@@ -18,7 +18,22 @@ def test_it_is_for_those_who_see_the_use_case(client, page_of, engineer, make_us
 
 def test_without_a_use_case_it_asks_which(page_of, engineer, make_user, usecase):
     assert "Care outreach" in page_of(engineer).get("/gates/new/").content.decode()
-    assert "None that you may change" in page_of(make_user("stakeholder")).get("/gates/new/").content.decode()
+    answer = page_of(make_user("stakeholder")).get("/gates/new/")
+    assert answer.status_code == 403 and "A gate is begun by the owner or sponsor of a use case" in answer.content.decode()
+
+
+def test_without_a_stage_it_names_the_ways_there_are(page_of, engineer, usecase, policies):
+    answer = page_of(engineer).post("/gates/new/", {"usecase": "care-outreach", "note": "Numbers are in."})
+    text = answer.content.decode()
+    assert answer.status_code == 400 and "From here it can be: move on to proof of concept." in text and "Numbers are in." in text
+    assert not Gate.objects.exists()
+
+
+def test_without_a_version_that_is_ready_it_offers_the_remedy_and_no_form(page_of, engineer, at_stage, policies, version):
+    at_stage("poc")
+    type(version).objects.update(status="pending")
+    text = page_of(engineer).get(FORM).content.decode()
+    assert "No version of a linked model is ready." in text and "Begin the gate" not in text
 
 
 def test_a_gate_begins_as_a_draft(page_of, engineer, usecase, policies):
@@ -56,6 +71,7 @@ def test_a_reader_may_not_begin_one(page_of, make_user, owner, actor_of, usecase
     reader = make_user("stakeholder")
     usecases.give_access(actor=actor_of(owner), usecase_id=usecase.id, user=reader, level="view")
     browser = page_of(reader)
-    assert "not begin its gates" in browser.get(FORM).content.decode()
+    answer = browser.get(FORM)
+    assert answer.status_code == 403 and "Ask its owner for change access." in answer.content.decode()
     assert browser.post("/gates/new/", {"usecase": "care-outreach", "to": "poc"}).status_code == 403
     assert not Gate.objects.exists()

@@ -149,8 +149,18 @@ def test_the_form_of_a_new_endpoint_is_ready_for_the_use_case_one_came_from(brow
     assert f'<option value="{usecase.slug}" selected>' in words(browser.get(f"/endpoints/new/?usecase={usecase.slug}"))
 
 
-def test_without_a_use_case_in_sight_there_is_no_form(page_of, make_user, usecase):
-    assert "You see no use case." in words(page_of(make_user("ml_engineer")).get("/endpoints/new/"))
+def test_a_new_endpoint_is_for_engineers_who_may_change_a_use_case(page_of, make_user, elena, usecase):
+    from apps.usecases import services
+
+    stranger = page_of(make_user("ml_engineer")).get("/endpoints/new/")
+    assert stranger.status_code == 403 and "Ask the owner of one for change access" in words(stranger)
+    for role in ("stakeholder", "approver:risk", "auditor"):
+        person = make_user(role)
+        services.give_access(actor=elena, usecase_id=usecase.id, user=person, level="change")
+        answer = page_of(person).get("/endpoints/new/")
+        assert answer.status_code == 403 and "Only an ML engineer or an administrator may change what runs." in words(answer), role
+        assert "/endpoints/new/" not in words(page_of(person).get("/endpoints/"))
+    assert page_of(make_user("admin")).get("/endpoints/new/").status_code == 200
 
 
 def test_hosts_are_for_those_who_deploy_or_audit(page_of, make_user, agent, client):

@@ -17,7 +17,13 @@ def test_a_visitor_is_sent_to_sign_in(client):
 def test_an_empty_list_says_what_an_endpoint_is(page_of, make_user, role):
     text = words(page_of(make_user(role)).get("/endpoints/"))
     assert "Nothing is served yet." in text and "An endpoint is the address" in text
-    assert ("Make the first endpoint" in text) == (role in {"ml_engineer", "admin"})
+    assert "Make the first endpoint" not in text  # there is no use case to make one for
+
+
+def test_who_may_make_one_is_offered_it(browser, page_of, make_user, usecase):
+    assert "Make the first endpoint" in words(browser.get("/endpoints/"))
+    assert "Make the first endpoint" in words(page_of(make_user("admin")).get("/endpoints/"))
+    assert "Make the first endpoint" not in words(page_of(make_user("ml_engineer")).get("/endpoints/"))
 
 
 def test_a_well_endpoint_is_ready_and_says_who_answers(browser, stage):

@@ -79,6 +79,7 @@ def sign(request: HttpRequest, gate_id: str) -> HttpResponse:
         )  # fmt: skip
     except CredentialsRefused as error:
         error.detail = "The password is not right, so nothing was signed. Try again."
+        error.errors = {"password": ["Not right."]}
         return _page(request, gate_id, error, "sign")
     except DomainError as error:
         return _page(request, gate_id, error, "sign")
@@ -132,6 +133,10 @@ def _page(request: HttpRequest, gate_id: Any, refusal: DomainError | None = None
         if refusal is not None:
             raise refusal from None
         raise
+    outcome = reads.outcome(actor, found.gate)
+    offered = {"withdraw": found.may_withdraw, "revoke": outcome.may_revoke, "request": found.may_request, "sign": bool(found.my_functions)}
+    if not offered.get(where, where.removeprefix("item-") in found.my_items):
+        where = ""  # its form is gone, so the refusal stands at the top
     context = {
         "page": found,
         "gate": found.gate,
@@ -141,7 +146,7 @@ def _page(request: HttpRequest, gate_id: Any, refusal: DomainError | None = None
         "wanted": [seat.function for seat in found.seats for _ in range(seat.wanted)],
         "answered": sum(i["answer"] in ("yes", "not_applicable") for i in found.attestations),
         "is_theirs": actor.user_id in {str(found.gate.opened_by_id), str(found.gate.requested_by_id)},
-        "outcome": reads.outcome(actor, found.gate),
+        "outcome": outcome,
         "steps": reads.steps(found.gate),
         "refusal": refusal,
         "where": where,

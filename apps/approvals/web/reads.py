@@ -1,5 +1,6 @@
 """What the gate pages read beside apps.approvals.selectors: the inbox by what it asks of a person, and the ways on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +9,9 @@ from django.db.models import Q
 from apps.approvals import documents, rules, selectors
 from apps.approvals.models import Gate
 from apps.core.actor import Actor, Role
-from apps.core.errors import DomainError
+from apps.core.errors import DomainError, Invalid
+from apps.core.fields import Field
+from apps.core.templatetags.gatehouse import short_digest
 from apps.decisions import selectors as decisions
 from apps.registry.models import ModelVersion
 from apps.usecases import rules as usecase_rules
@@ -115,6 +118,35 @@ def ways(usecase: UseCase) -> list[tuple[str, str]]:
     on = [(to, f"move on to {stage_line.NAMES[to].lower()}") for frm, to in usecase_rules.GATE_OF_MOVE if frm == usecase.stage]
     here = {"pilot": ("pilot",), "production": ("production", "pilot")}.get(usecase.stage, ())
     return on + [(environment, f"one more model version into {environment}") for environment in here]
+
+
+def opening(usecase: UseCase, to: Sequence[tuple[str, str]], versions: Sequence[ModelVersion]) -> list[Field]:
+    """The form that begins a gate. Where there is one way, it is chosen already; where there are more, the person chooses."""
+    none = usecase.stage == "proposal" or not versions
+    first = (("", "none"),) if none else (("", "choose"),) if len(versions) > 1 else ()
+    about = "The gate is about exactly these files." if versions else "No version of a linked model is ready."
+    if usecase.stage == "proposal":
+        about += " A gate to proof of concept needs none."
+    return [
+        Field(
+            "to", "What for", "select", required=True, wide=True,
+            choices=(*((("", "choose"),) if len(to) > 1 else ()), *to),
+        ),
+        Field(
+            "version", "Model version", "select", required=not none, wide=True, hint=about,
+            choices=(*first, *((str(v.id), f"{v.label}, {short_digest(v.artifact_digest)}") for v in versions)),
+        ),
+        Field("note", "For those who sign", "textarea", hint="What they should know that the checks do not say."),
+    ]  # fmt: skip
+
+
+def as_opened(error: DomainError, ways: Sequence[str]) -> DomainError:
+    """The refusal with the names of the form's fields; a gate that leads nowhere is answered with the ways there are."""
+    names = {"to_stage": "to", "model_version": "version"}
+    error.errors = {names.get(name, name): sentences for name, sentences in error.errors.items()}
+    if "to" in error.errors and isinstance(error, Invalid):
+        error.detail = f"Choose what the gate is for. From here it can be: {'; '.join(ways)}." if ways else "From here no gate leads on."
+    return error
 
 
 def candidates(usecase: UseCase) -> list[ModelVersion]:

@@ -6,10 +6,11 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
 from apps.accounts.web.access import page
-from apps.approvals import services
+from apps.approvals import rules, services
 from apps.approvals.web import reads
 from apps.core.doors import call
-from apps.core.errors import DomainError
+from apps.core.errors import DomainError, NotAllowed
+from apps.core.fields import filled, needed, typed
 from apps.usecases import selectors as usecases
 
 
@@ -30,31 +31,40 @@ def inbox(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @page
 def open_gate(request: HttpRequest) -> HttpResponse:
-    """Choose where to and with which model version; the gate begins as a draft."""
+    """Choose the use case, then where to and with which model version; the gate begins as a draft."""
     actor = request.actor  # type: ignore[attr-defined]
     given = request.POST if request.method == "POST" else request.GET
     reference = str(given.get("usecase", ""))
-    refusal: DomainError | None = None
     if not reference:
-        return render(request, "approvals/open.html", {"choices": reads.changeable(actor)})
+        choices = reads.changeable(actor)
+        if not choices:
+            raise NotAllowed(
+                "A gate is begun by the owner or sponsor of a use case, or by somebody with change access to it. You may change none that"
+                " is under way: ask an owner for change access, or write down a use case."
+            )
+        return render(request, "approvals/open.html", {"choices": choices})
     usecase = usecases.usecase(actor, reference)
+    rules.check_may_open(actor, usecases.may_change(actor, usecase.id))
+    ways, candidates = reads.ways(usecase), reads.candidates(usecase)
+    fields = reads.opening(usecase, ways, candidates)
+    refusal: DomainError | None = None
     if request.method == "POST":
         try:
+            needed(given, "to")
             gate = call(
                 services.open_gate, actor=actor, usecase_id=usecase.id, to_stage=given.get("to", ""),
                 model_version_id=given.get("version") if usecases.is_uuid(given.get("version")) else None, note=given.get("note", ""),
             )  # fmt: skip
         except DomainError as error:
-            refusal = error
+            refusal = reads.as_opened(error, [words for _, words in ways])
         else:
             messages.success(request, "The gate is begun. Gather what it asks for, then ask for signatures.")
             return redirect("approvals:gate", gate_id=gate.id)
     context = {
         "usecase": usecase,
-        "ways": reads.ways(usecase),
-        "candidates": reads.candidates(usecase),
-        "given": given,
-        "may_open": usecases.may_change(actor, usecase.id),
+        "ways": ways,
+        "fields": filled(fields, typed(fields, given), refusal.errors if refusal else None),
+        "candidates": candidates,
         "refusal": refusal,
     }
     return render(request, "approvals/open.html", context, status=refusal.status if refusal else 200)

@@ -5,6 +5,7 @@ import re
 from datetime import datetime
 
 from django import template
+from django.http import QueryDict
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -130,6 +131,12 @@ def state_class(state: str) -> str:
     good = {"pass", "passed", "approved", "ready", "live", "completed", "running", "sealed", "met", "ok", "quiet", "done", "active", "closed"}
     bad = {"fail", "failed", "rejected", "refused", "stopped", "missing", "missed", "drift", "void", "revoked", "open incident", "unreachable", "firing", "rolled_back", "rolled back", "worse", "lost", "not answering"}
     return "pass" if state in good else "fail" if state in bad else "wait"
+
+
+@register.filter
+def listed(post: QueryDict, name: str) -> list[str]:
+    """Everything a form sent under this name, for boxes that were ticked."""
+    return post.getlist(name)
 
 
 @register.filter

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.core.actor import Actor
-from apps.core.errors import Invalid
+from apps.core.errors import Invalid, NotFound
 from apps.core.fields import Field, needed, number, typed
 from apps.dashboard.web import usecase_fields as forms
 from apps.kpis import services as kpis
@@ -92,7 +92,13 @@ def _person(actor: Actor, usecase: UseCase, post: Any) -> Any:
 
 
 def _model(actor: Actor, usecase: UseCase, post: Any) -> Any:
-    return services.link_model(actor=actor, usecase_id=usecase.id, model_name=typed(MODEL, post)["model"])
+    given = typed(MODEL, post)
+    needed(given, "model")
+    try:
+        return services.link_model(actor=actor, usecase_id=usecase.id, model_name=given["model"])
+    except NotFound as error:
+        error.errors = error.errors or {"model": ["Not registered."]}
+        raise
 
 
 def _because(service: Callable[..., Any], field: str = "reason") -> Doing:

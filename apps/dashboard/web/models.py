@@ -14,6 +14,7 @@ from apps.core.errors import DomainError
 from apps.core.fields import whole
 from apps.dashboard import selectors_models as reads
 from apps.registry import services
+from apps.usecases.models import UseCase
 
 
 def _actor(request: HttpRequest) -> Actor:
@@ -36,6 +37,12 @@ def model(request: HttpRequest, name: str) -> HttpResponse:
     return render(request, "registry/model.html", {"model": found, "versions": versions, "aliases": aliases, "usecases": usecases})
 
 
+def _begins_at(actor: Actor, found: reads.VersionPage) -> UseCase | None:
+    """The use case whose gate for this version the person may begin."""
+    mine = UseCase.objects.changeable_by(actor).filter(id__in=[u.id for u in found.usecases]) if found.usecases else ()
+    return next(iter(mine), None)
+
+
 @require_http_methods(["GET", "POST"])
 @page
 def version(request: HttpRequest, name: str, number: int) -> HttpResponse:
@@ -53,9 +60,12 @@ def version(request: HttpRequest, name: str, number: int) -> HttpResponse:
         else:
             messages.success(request, "The card is saved. Gates that are opened from now on read it so.")
             return redirect("registry:version", name=name, number=number)
-    typed = [(field, title, hint, request.POST.get(field, text) if refusal else text) for field, title, hint, text in found.card]
+    errors = refusal.errors if refusal else {}
+    typed = [
+        (field, title, hint, request.POST.get(field, text) if refusal else text, errors.get(field, ())) for field, title, hint, text in found.card
+    ]
     context = {
-        "page": found, "version": found.version, "typed": typed, "refusal": refusal, "editable": actor.has_role("ml_engineer", "admin"),
+        "page": found, "version": found.version, "typed": typed, "begins_at": _begins_at(actor, found), "refusal": refusal, "editable": actor.has_role("ml_engineer", "admin"),
         "columns": (found.version.signature or {}).get("inputs") or [],
     }  # fmt: skip
     return render(request, "registry/version.html", context, status=refusal.status if refusal else 200)

@@ -22,6 +22,7 @@ def detail(request: HttpRequest, slug: str) -> HttpResponse:
         "requirements": getattr(story.usecase, "requirements", None),
         "trail": [(event, catalogue.meaning(event.action)) for event in story.trail],
         "sees_trail": actor.sees_everything or actor.has_role(Role.APPROVER, Role.ML_ENGINEER),
+        "may_deploy": story.offers and (actor.is_admin or actor.has_role(Role.ML_ENGINEER)),
         "sees_models": actor.sees_everything or actor.has_role(Role.APPROVER, Role.ML_ENGINEER),
     }
     return render(request, "dashboard/usecase.html", context)

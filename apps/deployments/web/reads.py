@@ -14,12 +14,6 @@ from apps.core.clock import now
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Endpoint, EndpointKey, Host, RollbackRehearsal, Rollout, TrafficShift
 
-ROLE_WORDS = {
-    "live": "answers",
-    "canary": "answers a share",
-    "shadow": "gets copies, answers nobody",
-    "standby": "warm, ready to take over",
-}
 SHIFT_WORDS = {"step": "rollout step", "roll_back": "rolled back", "rehearsal": "rehearsal", "stop": "stopped"}
 GONE = ("failed", "lost", "stopped")
 

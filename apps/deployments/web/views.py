@@ -12,12 +12,12 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from apps.accounts.web.access import page
 from apps.core.actor import Actor
 from apps.core.doors import call
-from apps.core.errors import DomainError, Invalid
-from apps.core.fields import Field, filled, number, typed
+from apps.core.errors import DomainError, NotAllowed
+from apps.core.fields import filled, number, typed
 from apps.decisions import selectors as decisions
-from apps.deployments import selectors, services
+from apps.deployments import rules, selectors, services
 from apps.deployments.models import Deployment, Endpoint
-from apps.deployments.web import reads
+from apps.deployments.web import forms, reads
 from apps.registry import selectors as registry
 from apps.registry.models import ModelVersion
 from apps.usecases import selectors as usecases
@@ -45,7 +45,7 @@ def endpoints(request: HttpRequest) -> HttpResponse:
         "tallies": [(name, words[name], sum(map(wanted, rows))) for name, wanted in reads.FILTERS.items()],
         "show": chosen,
         "silent": [h for h in reads.hosts(actor) if not h.reachable and h.host.state == "active"],
-        "may_deploy": _may_deploy(actor),
+        "may_make": _may_deploy(actor) and usecases.may_change_any(actor),
     }
     return render(request, "deployments/endpoints.html", context)
 
@@ -58,24 +58,17 @@ def _may_deploy(actor: Actor, endpoint: Endpoint | None = None) -> bool:
 # --- a new endpoint -----------------------------------------------------------------------------------
 
 
-def _new_fields(actor: Actor) -> list[Field]:
-    found = usecases.usecases(actor)
-    return [
-        Field("usecase", "Use case", "select", required=True, choices=tuple((u.slug, u.name) for u in found)),
-        Field("environment", "Environment", "select", required=True, choices=(("pilot", "pilot"), ("production", "production"))),
-        Field("name", "Name", hint="What people read. Empty: the use case and the environment."),
-        Field("slug", "Address", hint="The model name callers send. Empty: made from the use case. It stays for good."),
-        Field("rate_limit_rps", "At most, requests a second", "number", required=True, hint="More are turned away with 429."),
-        Field("burst", "Of these at once", "number", hint="Empty: twice the rate."),
-    ]
-
-
 @require_http_methods(["GET", "POST"])
 @page
 def new_endpoint(request: HttpRequest) -> HttpResponse:
     """Name a new endpoint of a use case."""
     actor = _actor(request)
-    fields, refusal = _new_fields(actor), None
+    rules.check_may_deploy(actor)
+    fields, refusal = forms.new_endpoint(actor), None
+    if not fields[0].choices:
+        raise NotAllowed(
+            "An endpoint belongs to a use case, and you may change none. Ask the owner of one for change access, or write down a use case."
+        )
     values: Any = {
         "usecase": request.GET.get("usecase", ""),
         "environment": request.GET.get("environment", "pilot"),
@@ -90,7 +83,7 @@ def new_endpoint(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, "The endpoint is there. Deploy a version to it, and issue a key for its callers.")
             return redirect("deployments:endpoint", slug=made.slug)
-    context = {"fields": filled(fields, values, refusal.errors if refusal else None), "refusal": refusal, "none": not fields[0].choices}
+    context = {"fields": filled(fields, values, refusal.errors if refusal else None), "refusal": refusal}
     return render(request, "deployments/new_endpoint.html", context, status=refusal.status if refusal else 200)
 
 
@@ -118,32 +111,55 @@ def endpoint(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "deployments/endpoint.html", context | _rest(request, context["live"]))
 
 
-def _live(request: HttpRequest, slug: str) -> dict[str, Any]:
+def _live(request: HttpRequest, slug: str, refused: forms.Refused = forms.NOTHING) -> dict[str, Any]:
     found = reads.live(_actor(request), slug)
+    stops = [] if found.rollout else found.answering
     return {
         "live": found,
         "endpoint": found.endpoint,
         "may_deploy": _may_deploy(_actor(request), found.endpoint),
-        "role_words": reads.ROLE_WORDS,
+        "back_form": forms.form("roll-back", forms.REASON, refused),
+        "stops": [(d, forms.form(f"stop-{d.id}", forms.REASON, refused)) for d in stops],
     }
 
 
-def _rest(request: HttpRequest, live: reads.Live) -> dict[str, Any]:
+def _rest(request: HttpRequest, live: reads.Live, refused: forms.Refused = forms.NOTHING) -> dict[str, Any]:
     """What the page shows that does not change by itself."""
     endpoint = live.endpoint
     rows = _candidates(endpoint, live.answering)
     serving = live.answering[0].model_version if live.answering else None
+    admitted = [r for r in rows if r["live"] and not r["here"]]
+    testable = reads.may_be_loaded(endpoint, live.running)
+    deploying = forms.deploy(admitted, answering=bool(live.answering), bake_s=settings.ROLLOUT_BAKE_S)
     return {
         "candidates": rows,
-        "admitted": [r for r in rows if r["live"] and not r["here"]],
+        "admitted": admitted,
+        "deploy_form": forms.form("deploy", deploying, refused, steps="10, 100"),
+        "key_form": forms.form("key", forms.CALLER, refused),
+        "load_form": forms.form("load-test", forms.load_test(testable), refused, multiplier=10, duration_s=10),
         "keys": reads.keys(endpoint),
         "infer_url": f"{settings.GATEWAY_URL}/v2/models/{endpoint.slug}/infer",
         "columns": registry.feature_names(serving)[:2] if serving else [],
         "runs": reads.load_runs(endpoint),
-        "testable": reads.may_be_loaded(endpoint, live.running),
+        "testable": testable,
         "requirements": usecases.requirements(endpoint.usecase_id),
-        "bake_s": settings.ROLLOUT_BAKE_S,
     }
+
+
+def refuse(request: HttpRequest, slug: str, key: str, error: DomainError) -> HttpResponse:
+    """The endpoint's page with the refusal at the form it came from and what was typed there; at the top where that form is gone."""
+    refused = forms.Refused(key, error, request.POST.dict())
+    context = _live(request, slug, refused)
+    if not context["may_deploy"]:
+        raise error
+    context |= _rest(request, context["live"], refused)
+    back: reads.WayBack = context["live"].back
+    shown = {"key"} | {f"stop-{d.id}" for d, _ in context["stops"]}
+    shown |= {"deploy"} if context["admitted"] else set()
+    shown |= {"roll-back"} if not back.why_not else set()
+    shown |= {"load-test"} if context["testable"] and getattr(context["requirements"], "projected_rps", None) else set()
+    context["refusal"] = None if key in shown else error
+    return render(request, "deployments/endpoint.html", context, status=error.status)
 
 
 def _candidates(endpoint: Endpoint, answering: list[Deployment]) -> list[dict[str, Any]]:
@@ -159,14 +175,13 @@ def _candidates(endpoint: Endpoint, answering: list[Deployment]) -> list[dict[st
     return rows
 
 
-def _after(request: HttpRequest, slug: str, words: str, function: Callable[..., Any], **kwargs: Any) -> HttpResponse:
-    """Make one call; say what happened, or why not, on the endpoint's page."""
+def _after(request: HttpRequest, slug: str, key: str, words: str, function: Callable[..., Any], **kwargs: Any) -> HttpResponse:
+    """Make one call; say what happened on the endpoint's page, or why not at the form."""
     try:
         call(function, actor=_actor(request), **kwargs)
     except DomainError as error:
-        messages.error(request, f"{error.title}. {error.detail}")
-    else:
-        messages.success(request, words)
+        return refuse(request, slug, key, error)
+    messages.success(request, words)
     return redirect("deployments:endpoint", slug=slug)
 
 
@@ -178,25 +193,14 @@ def deploy(request: HttpRequest, slug: str) -> HttpResponse:
     canary = request.POST.get("strategy") == "canary"
     try:
         bake = number(request.POST, "bake_s") if canary else None
-        steps = _steps(request.POST.get("steps", "")) if canary else None
-    except Invalid as error:
-        messages.error(request, f"{error.title}. {error.detail}")
-        return redirect("deployments:endpoint", slug=slug)
+        steps = forms.steps(request.POST.get("steps", "")) if canary else None
+    except DomainError as error:
+        return refuse(request, slug, "deploy", error)
     words = "Requested. The host fetches the files, checks their digest and starts the engine; this page follows it."
     return _after(
-        request, slug, words, services.request_deployment, endpoint_id=found.id, model_version_id=request.POST.get("version", ""),
+        request, slug, "deploy", words, services.request_deployment, endpoint_id=found.id, model_version_id=request.POST.get("version", ""),
         strategy="canary" if canary else "all_at_once", steps=steps, bake_s=bake,
     )  # fmt: skip
-
-
-def _steps(text: str) -> list[int] | None:
-    """`10, 50, 100` as shares; None when nothing was typed."""
-    parts = text.replace("%", " ").replace(",", " ").split()
-    if not parts:
-        return None
-    if not all(p.isdecimal() for p in parts):
-        raise Invalid("steps: give growing whole percentages that end with 100, such as 10, 100.", errors={"steps": ["Not percentages."]})
-    return [int(p) for p in parts]
 
 
 @require_POST
@@ -210,7 +214,8 @@ def roll_back(request: HttpRequest, slug: str) -> HttpResponse:
         if found.back.calls_off
         else f"All requests go back to {to}. The table below says when it was in force."
     )
-    return _after(request, slug, words, services.roll_back, endpoint_id=found.endpoint.id, reason=request.POST.get("reason", "").strip())
+    reason = request.POST.get("reason", "").strip()
+    return _after(request, slug, "roll-back", words, services.roll_back, endpoint_id=found.endpoint.id, reason=reason)
 
 
 @require_POST
@@ -218,7 +223,8 @@ def roll_back(request: HttpRequest, slug: str) -> HttpResponse:
 def rehearse(request: HttpRequest, slug: str) -> HttpResponse:
     """Practise a rollback and record how long it took."""
     found = selectors.endpoint(_actor(request), slug)
-    return _after(request, slug, "The rehearsal has begun; its result appears below.", services.rehearse_rollback, endpoint_id=found.id)
+    words = "The rehearsal has begun; its result appears below."
+    return _after(request, slug, "rehearse", words, services.rehearse_rollback, endpoint_id=found.id)
 
 
 @require_POST
@@ -227,7 +233,8 @@ def stop(request: HttpRequest, slug: str, deployment_id: str) -> HttpResponse:
     """Stop one deployment of the endpoint."""
     found = selectors.deployments(_actor(request)).filter(endpoint__slug=slug).one("deployment", id=deployment_id)  # type: ignore[attr-defined]
     words = f"{found} is being stopped." + (" Callers get no answer until another version is deployed." if found.weight else "")
-    return _after(request, slug, words, services.stop_deployment, deployment_id=found.id, reason=request.POST.get("reason", "").strip())
+    reason = request.POST.get("reason", "").strip()
+    return _after(request, slug, f"stop-{found.id}", words, services.stop_deployment, deployment_id=found.id, reason=reason)
 
 
 @require_http_methods(["GET", "POST"])
@@ -236,15 +243,13 @@ def issue_key(request: HttpRequest, slug: str) -> HttpResponse:
     """Issue a caller's key, shown on this answer only; whoever comes back to its address gets the endpoint's page."""
     if request.method == "GET":
         return redirect("deployments:endpoint", slug=slug)
-    secret, refusal = None, None
     found = selectors.endpoint(_actor(request), slug)
     try:
         _, secret = call(services.issue_key, actor=_actor(request), endpoint_id=found.id, name=request.POST.get("name", ""))
     except DomainError as error:
-        refusal = error
+        return refuse(request, slug, "key", error)
     context = _live(request, slug)
-    context |= _rest(request, context["live"]) | {"secret": secret, "refusal": refusal}
-    response = render(request, "deployments/endpoint.html", context, status=refusal.status if refusal else 200)
+    response = render(request, "deployments/endpoint.html", context | _rest(request, context["live"]) | {"secret": secret})
     response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -255,9 +260,8 @@ def revoke_key(request: HttpRequest, slug: str, key_id: str) -> HttpResponse:
     """Revoke a caller's key."""
     found = selectors.endpoint(_actor(request), slug).keys.filter(id=key_id).first()
     name = found.name if found else "The key"
-    return _after(
-        request, slug, f"The key of “{name}” is revoked: the gateways turn it away within seconds.", services.revoke_key, key_id=key_id
-    )
+    words = f"The key of “{name}” is revoked: the gateways turn it away within seconds."
+    return _after(request, slug, "revoke-key", words, services.revoke_key, key_id=key_id)
 
 
 @require_GET

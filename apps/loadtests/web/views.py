@@ -1,6 +1,5 @@
 """The load-test report, and asking for a run."""
 
-from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
@@ -12,6 +11,7 @@ from apps.core.doors import call
 from apps.core.errors import DomainError
 from apps.core.fields import needed, number
 from apps.deployments import selectors as deployments
+from apps.deployments.web.views import refuse
 from apps.loadtests import selectors, services
 from apps.loadtests.models import LoadRun
 
@@ -57,6 +57,5 @@ def start(request: HttpRequest) -> HttpResponse:
             services.request_run, actor=actor, deployment_id=deployment.id, multiplier=multiplier or 0.0, duration_s=duration_s or 0.0
         )
     except DomainError as error:
-        messages.error(request, f"{error.title}. {error.detail}")
-        return redirect("deployments:endpoint", slug=deployment.endpoint.slug)
+        return refuse(request, deployment.endpoint.slug, "load-test", error)
     return redirect("loadtests:report", run_id=run.id)

@@ -62,7 +62,9 @@ def _page(request: HttpRequest, slug: str, refused: str = "", refusal: DomainErr
     found = reads.page(actor, slug)
     shown = _forms(actor, found, request, refused, refusal) if found.may_change else []
     context = {"page": found, "endpoint": found.endpoint, "forms": shown, "lead": found.answer}
-    context |= {"refusal": refusal if refused not in {f.key for f in shown} else None, "refused": refused}
+    closing = refused in {f"close-{c.key}" for c in found.open} and found.may_change
+    at_form = closing or refused in {f.key for f in shown}
+    context |= {"refusal": None if at_form else refusal, "close_refusal": refusal if closing else None, "refused": refused}
     return render(request, "monitoring/endpoint.html", context, status=refusal.status if refusal else 200)
 
 
