@@ -1,13 +1,17 @@
 """Charts as plain Plotly figures. Pure: data in, a dict out. Colours are names of the theme (`@brand`), resolved in the browser."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from apps.core.templatetags.gatehouse import measured
 
 Figure = dict[str, Any]
 Point = tuple[datetime, float]
+# Points of a series that are drawn with a bar each instead of a band; neighbours closer than this part of the axis get steps.
+FEW, CLOSEST = 3, 80
 
 
 def _layout(*, unit: str, height: int = 300, **extra: Any) -> dict[str, Any]:
@@ -51,7 +55,9 @@ def kpi(
     events: what happened when (gates, deployments, incidents), drawn on the same axis.
     """
     colours = ["@brand", "@warn", "@ink-2", "@good"]
-    layout, data = _layout(unit="" if unit == "share" else unit, height=320), []
+    layout, data = _layout(unit="" if unit == "share" else unit, height=340), []
+    axis = _Axis([moment for _, points, _ in series for moment, _ in points])
+    layout["xaxis"] |= axis.layout()
     if unit == "share":
         layout["yaxis"]["tickformat"] = ".0%"
     if baseline:
@@ -66,8 +72,13 @@ def kpi(
         _rule(layout, floor, f"floor {measured(floor, unit)}", "@bad", "dash")
     for index, (name, points, intervals) in enumerate(series):
         colour = colours[index % len(colours)]
-        x = [p[0].isoformat() for p in points]
-        if intervals and len(intervals) == len(points):
+        x = [axis.at(p[0]) for p in points]
+        told = {"customdata": [f"{p[0]:%-d %b %Y, %H:%M}" for p in points], "hovertemplate": "%{y} (%{customdata})"} if axis.steps else {}
+        bars: dict[str, Any] = {}
+        if intervals and len(intervals) == len(points) <= FEW:
+            highs, lows = [hi - p[1] for p, (_, hi) in zip(points, intervals, strict=True)], [p[1] - lo for p, (lo, _) in zip(points, intervals, strict=True)]
+            bars = {"error_y": {"type": "data", "symmetric": False, "array": highs, "arrayminus": lows, "color": colour, "thickness": 1.5, "width": 4}}
+        elif intervals and len(intervals) == len(points):
             data.append(
                 {
                     "type": "scatter", "x": x + x[::-1], "y": [hi for _, hi in intervals] + [lo for lo, _ in intervals][::-1], "fill": "toself",
@@ -77,19 +88,78 @@ def kpi(
         data.append(
             {
                 "type": "scatter", "mode": "lines+markers", "name": name, "x": x, "y": [p[1] for p in points],
-                "line": {"color": colour, "width": 3}, "marker": {"size": 6, "color": colour, "symbol": ["circle", "square", "diamond", "x"][index % 4]},
+                "line": {"color": colour, "width": 3}, "marker": {"size": 7, "color": colour, "symbol": ["circle", "square", "diamond", "x"][index % 4]},
+                **bars, **told,
             }
         )  # fmt: skip
     layout["showlegend"] = len(series) > 1
-    layout["legend"] = {"orientation": "h", "y": 1.12, "x": 0}
-    for moment, words in events:
-        layout["shapes"].append(
-            {"type": "line", "x0": moment.isoformat(), "x1": moment.isoformat(), "yref": "paper", "y0": 0, "y1": 1, "line": {"color": "@ink-3", "width": 1}}
-        )
+    # Below the axis, where it covers neither lines nor what happened.
+    layout["legend"] = {"orientation": "h", "y": -0.22, "yanchor": "top", "x": 0}
+    layout["margin"]["b"] = 84 if len(series) > 1 else 48
+    for moment, words in axis.grouped(events):
+        place = axis.at(moment)
+        layout["shapes"].append({"type": "line", "x0": place, "x1": place, "yref": "paper", "y0": 0, "y1": 1, "line": {"color": "@ink-3", "width": 1}})
         layout["annotations"].append(
-            {"x": moment.isoformat(), "xanchor": "left", "yref": "paper", "y": 1, "text": words, "showarrow": False, "font": {"color": "@ink-2", "size": 11}, "textangle": 0, "name": "event"}
+            {"x": place, "xanchor": "right" if axis.share(moment) > 0.5 else "left", "yref": "paper", "y": 1, "yanchor": "bottom", "text": words, "showarrow": False, "font": {"color": "@ink-2", "size": 11}, "textangle": 0, "name": "event"}
         )
     return {"data": data, "layout": layout}
+
+
+class _Axis:
+    """Time across the chart. Where some measured periods lie so close together that they would be one dot, each gets a step of its own.
+
+    With steps, a place is a number: the first measured moment is 0, the next 1; what happened between two stands between them.
+    """
+
+    def __init__(self, moments: Sequence[datetime]) -> None:
+        self.moments = sorted(set(moments))
+        span = (self.moments[-1] - self.moments[0]).total_seconds() if self.moments else 0.0
+        gaps = [(b - a).total_seconds() for a, b in pairwise(self.moments)]
+        self.steps = len(gaps) > 2 and min(gaps) < span / CLOSEST
+
+    def step(self, moment: datetime) -> float:
+        """Its place in steps; before the first and after the last measured moment half a step beside it."""
+        index = bisect_left(self.moments, moment)
+        if index == len(self.moments):
+            return index - 0.5
+        if index == 0 or self.moments[index] == moment:
+            return index - (0.5 if self.moments[index] != moment else 0.0)
+        before, after = self.moments[index - 1], self.moments[index]
+        return index - 1 + (moment - before) / (after - before)
+
+    def at(self, moment: datetime) -> float | str:
+        """Its place on the axis, as Plotly takes it."""
+        return round(self.step(moment), 3) if self.steps else moment.isoformat()
+
+    def share(self, moment: datetime) -> float:
+        """Its place as a share of the axis."""
+        if len(self.moments) < 2:
+            return 0.0
+        first, last = self.moments[0], self.moments[-1]
+        return self.step(moment) / (len(self.moments) - 1) if self.steps else (moment - first) / (last - first)
+
+    def grouped(self, events: Sequence[tuple[datetime, str]]) -> list[tuple[datetime, str]]:
+        """What happened, neighbours closer than a tenth of the axis under one label."""
+        groups: list[list[tuple[datetime, str]]] = []
+        for event in events:
+            if groups and self.share(event[0]) - self.share(groups[-1][0][0]) < 0.1:
+                groups[-1].append(event)
+            else:
+                groups.append([event])
+        return [(g[0][0], g[0][1] if len(g) == 1 else f"{g[0][1]}, {len(g) - 1} more") for g in groups]
+
+    def layout(self) -> dict[str, Any]:
+        """Dates as the pages write them; with steps about six of them, and a title that says what a step is."""
+        if not self.steps:
+            days = {"dtickrange": [86_400_000, "M12"], "value": "%-d %b\n%Y"}
+            return {"tickformatstops": [{"dtickrange": [None, 86_400_000], "value": "%H:%M:%S\n%-d %b %Y"}, days], "hoverformat": "%-d %b %Y, %H:%M"}
+        last = len(self.moments) - 1
+        ticks = sorted({round(last * n / 5) for n in range(6)})
+        one_day = {i: f"{self.moments[i]:%-d %b}" if i == 0 or self.moments[i].date() != self.moments[i - 1].date() else f"{self.moments[i]:%H:%M:%S}" for i in ticks}
+        return {
+            "tickvals": ticks, "ticktext": [one_day[i] for i in ticks], "range": [-0.6, last + 0.6],
+            "title": {"text": "one step a measured period", "font": {"color": "@ink-2", "size": 11}},
+        }  # fmt: skip
 
 
 def bars(names: Sequence[str], values: Sequence[float], *, unit: str, bound: float | None = None, bound_label: str = "bound") -> Figure:

@@ -66,14 +66,6 @@ def _to(stage: str) -> str:
 
 
 def for_chart(found: Sequence[Happening], start: datetime, end: datetime) -> list[tuple[datetime, str]]:
-    """What fits on the axis from start to end: neighbours closer than a tenth of it share one label."""
+    """What happened from start to end, or shortly before and after; the chart puts neighbours under one label."""
     near = max((end - start) / 10, timedelta(seconds=1))
-    groups: list[list[Happening]] = []
-    for happening in found:
-        if happening.at < start - near or happening.at > end + near:
-            continue
-        if groups and happening.at - groups[-1][0].at < near:
-            groups[-1].append(happening)
-        else:
-            groups.append([happening])
-    return [(g[0].at, g[0].short if len(g) == 1 else f"{g[0].short}, {len(g) - 1} more") for g in groups]
+    return [(h.at, h.short) for h in found if start - near <= h.at <= end + near]

@@ -9,6 +9,7 @@ from typing import Any
 from apps.core import figures
 from apps.core.actor import Actor
 from apps.dashboard.selectors_events import Happening, for_chart, happenings
+from apps.deployments.models import Deployment
 from apps.kpis import selectors as kpis
 from apps.kpis.models import Baseline, Kpi, Measurement, ValueConversion
 from apps.kpis.rules.effects import Effect
@@ -37,6 +38,8 @@ class KpiPage:
     happenings: list[Happening]
     chart: figures.Figure | None
     may_change: bool
+    live: list[str]
+    since: datetime | None
 
     @property
     def half(self) -> float | None:
@@ -69,7 +72,17 @@ def page(actor: Actor, kpi_id: Any) -> KpiPage:
         happenings=told[::-1],
         chart=chart(kpi, rows, in_force, told),
         may_change=usecases.may_change(actor, usecase.id),
+        live=live_labels(usecase),
+        since=min((r.period_start for r in rows if r.version_label == head["version_label"]), default=None),
     )
+
+
+def live_labels(usecase: UseCase) -> list[str]:
+    """Versions that answer callers now: in production, or in pilot while nothing answers there; the largest share first."""
+    rows = Deployment.objects.filter(endpoint__usecase=usecase, desired="running", weight__gt=0).order_by("-weight", "-id")
+    found = list(rows.values_list("endpoint__environment", "model_version_label"))
+    first = [label for environment, label in found if environment == "production"] or [label for _, label in found]
+    return list(dict.fromkeys(first))
 
 
 def chart(kpi: Kpi, rows: Sequence[Measurement], baseline: Baseline | None, told: Sequence[Happening]) -> figures.Figure | None:

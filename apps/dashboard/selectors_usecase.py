@@ -10,7 +10,7 @@ from apps.core.actor import Actor
 from apps.core.templatetags.gatehouse import spoken
 from apps.dashboard import wording
 from apps.dashboard.selectors_events import happenings
-from apps.dashboard.selectors_kpi import chart
+from apps.dashboard.selectors_kpi import chart, live_labels
 from apps.decisions import selectors as decisions
 from apps.deployments import selectors as deployments
 from apps.kpis import selectors as kpis
@@ -55,7 +55,8 @@ class Story:
     gates: list[Gate]
     primary: KpiRow | None
     effect: Effect | None
-    improvement: str
+    change: str
+    live: list[str]
     kpis: list[KpiRow]
     worth: dict[str, Any]
     chart: figures.Figure | None
@@ -110,7 +111,8 @@ def story(actor: Actor, slug: str) -> Story:
         gates=gates,
         primary=primary,
         effect=effect,
-        improvement=wording.improvement(effect) if effect else "",
+        change=wording.change(effect, primary.kpi.direction) if effect and primary else "",
+        live=live_labels(usecase),
         kpis=lines,
         worth=kpis.value(usecase),
         chart=chart(primary.kpi, measured, kpis.baseline_in_force(primary.kpi.id), told) if primary else None,

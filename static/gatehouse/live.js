@@ -28,6 +28,13 @@
   document.addEventListener("htmx:sendError", mark(true));
   document.addEventListener("htmx:responseError", mark(true));
   document.addEventListener("htmx:afterSwap", mark(false));
-  // On a narrow screen the rail is a row: show the place one is at.
-  document.querySelector(".rail [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  // On a narrow screen the places are behind a button.
+  const menu = document.querySelector(".rail .menu");
+  const open = (wanted) => menu.setAttribute("aria-expanded", wanted);
+  menu?.addEventListener("click", () => open(menu.getAttribute("aria-expanded") !== "true"));
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || menu?.getAttribute("aria-expanded") !== "true") return;
+    open(false);
+    menu.focus();
+  });
 })();

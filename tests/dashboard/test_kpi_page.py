@@ -36,8 +36,9 @@ def test_an_empty_one_says_what_to_do(page_of, owner, path):
 
 def test_it_says_effect_interval_target_and_shows_the_chart(page_of, owner, path, measured):
     text = page_of(owner).get(path).content.decode()
-    assert "It is 20% better (" in text and "and meets the target" in text
-    assert "−100 EUR" in text and "outreach/1" in text and 'id="kpi-chart"' in text
+    assert "<strong>400 EUR with outreach/1.</strong> Against the baseline of 500 EUR that is 20% lower, better (" in text
+    assert "It meets the target of at most 420 EUR. outreach/1 answers nowhere now." in text and "95% sure within the brackets" in text
+    assert "100 EUR lower" in text and "outreach/1" in text and 'id="kpi-chart"' in text
 
 
 def test_the_file_can_be_pasted_back(page_of, owner, actor_of, path, measured, usecase):

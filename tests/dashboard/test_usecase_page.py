@@ -44,8 +44,8 @@ def test_without_a_kpi_it_says_that_nothing_can_tell_whether_it_helps(page_of, o
 
 def test_it_opens_with_the_effect_and_its_interval(page_of, owner, measured):
     text = page_of(owner).get(PATH).content.decode()
-    assert "Cost per 1,000 decisions is 20% better (" in text
-    assert ") than the baseline and meets the target." in text
+    assert "Cost per 1,000 decisions is 20% lower than the baseline, better (" in text
+    assert "), and meets the target." in text
     assert 'id="kpi-chart"' in text
 
 

@@ -5,35 +5,67 @@ from types import SimpleNamespace as Row
 import pytest
 
 from apps.core.templatetags.gatehouse import concise, measured, page_of, short_digests, signed_measured
-from apps.dashboard.wording import improvement, usecase_state, verdict
+from apps.dashboard.wording import answer, certainty, change, difference, usecase_state, verdict
 
-KPI = Row(name="Cost", unit="EUR")
+KPI = Row(name="Cost", unit="EUR", direction="lower", target=420.0)
 
 
 def effect(low, middle, high, detail=""):
     return Row(improvement_low=low, improvement=middle, improvement_high=high, detail=detail)
 
 
-def head(value, state="on_the_way", baseline=500.0):
-    return {"value": value, "baseline": baseline, "attainment": Row(state=state)}
+def head(value, state="on_the_way", baseline=500.0, label=""):
+    return {"value": value, "baseline": baseline, "attainment": Row(state=state), "version_label": label}
 
 
 @pytest.mark.parametrize(
-    ("numbers", "words"),
-    [((0.17, 0.23, 0.29), "23% better (17% to 29%)"), ((-0.1, -0.08, -0.05), "8% worse (5% to 10%)"),
-     ((-0.02, 0.01, 0.05), "no clear change (−2% to +5%)"), ((None, None, None), "")],
+    ("direction", "numbers", "words"),
+    [("lower", (0.17, 0.23, 0.29), "23% lower, better (17% to 29%)"), ("lower", (-0.1, -0.08, -0.05), "8% higher, worse (5% to 10%)"),
+     ("higher", (0.17, 0.23, 0.29), "23% higher, better (17% to 29%)"), ("higher", (-0.1, -0.08, -0.05), "8% lower, worse (5% to 10%)"),
+     ("lower", (-0.02, 0.01, 0.05), "no clear change (2% higher to 5% lower)"), ("lower", (None, None, None), "")],
 )  # fmt: skip
-def test_an_effect_is_told_with_its_interval_or_not_at_all(numbers, words):
-    assert improvement(effect(*numbers)) == words
+def test_an_effect_says_which_way_it_went_and_whether_that_is_good(direction, numbers, words):
+    assert change(effect(*numbers), direction) == words
+
+
+@pytest.mark.parametrize(
+    ("unit", "numbers", "words"),
+    [("EUR", (-130.0, -96.0, -60.0), ("96 EUR lower", "60 EUR to 130 EUR lower")), ("EUR", (60.0, 96.0, 130.0), ("96 EUR higher", "60 EUR to 130 EUR higher")),
+     ("EUR", (-20.0, 10.0, 40.0), ("10 EUR higher", "20 EUR lower to 40 EUR higher")), ("share", (0.01, 0.05, 0.09), ("5 points higher", "1 points to 9 points higher")),
+     ("EUR", (None, None, None), ("", ""))],
+)  # fmt: skip
+def test_a_difference_has_a_way_and_no_bare_sign(unit, numbers, words):
+    low, middle, high = numbers
+    assert difference(Row(difference_low=low, difference=middle, difference_high=high), unit) == words
+
+
+def test_the_answer_says_now_against_baseline_and_target_and_which_version_it_is_of():
+    good = effect(0.1, 0.2, 0.3)
+    assert answer(KPI, head(400.0, "met"), good, []) == (
+        "400 EUR.", "Against the baseline of 500 EUR that is 20% lower, better (10% to 30%). It meets the target of at most 420 EUR."
+    )  # fmt: skip
+    now, rest = answer(KPI, head(450.0, label="outreach/2"), effect(None, None, None, "Too little data."), ["outreach/1"])
+    assert now == "450 EUR with outreach/2."
+    assert rest == "Too little data. It is 30 EUR above the target of at most 420 EUR. outreach/2 no longer answers: live is outreach/1."
+    assert "outreach/2 answers nowhere now." in answer(KPI, head(450.0, label="outreach/2"), good, [])[1]
+    assert "answers" not in answer(KPI, head(450.0, label="outreach/1"), good, ["outreach/1"])[1]
+    assert answer(KPI, head(None, baseline=None), good, []) == ("It has not been measured yet.", "")
+
+
+def test_how_sure_it_is_comes_with_what_it_rests_on():
+    told = Row(improvement_low=0.1, n_current=1935, periods_current=2)
+    assert certainty(told) == "95% sure within the brackets, from 1,935 observations in 2 periods"
+    assert certainty(Row(improvement_low=None, n_current=1, periods_current=1)) == "no interval yet, from 1 observation in 1 period"
+    assert certainty(Row(improvement_low=None, n_current=0, periods_current=0)) == ""
 
 
 def test_the_verdict_says_what_is_missing_before_it_says_a_figure():
     none = effect(None, None, None, "Too little data since: 2 periods.")
     assert verdict(KPI, head(None, baseline=None), none) == "It has not been measured yet."
     assert "was not measured since" in verdict(KPI, head(None), none)
-    assert verdict(KPI, head(450.0), none) == "It stands at 450 EUR, short of the target. Too little data since: 2 periods."
-    assert verdict(KPI, head(400.0, "met"), effect(0.1, 0.2, 0.3), "Cost") == "Cost is 20% better (10% to 30%) than the baseline and meets the target."
-    assert verdict(KPI, head(600.0, "missed"), effect(-0.02, 0.0, 0.02)).endswith("against the baseline, beyond the floor.")
+    assert verdict(KPI, head(450.0), none) == "It stands at 450 EUR and is short of the target. Too little data since: 2 periods."
+    assert verdict(KPI, head(400.0, "met"), effect(0.1, 0.2, 0.3), "Cost") == "Cost is 20% lower than the baseline, better (10% to 30%), and meets the target."
+    assert verdict(KPI, head(600.0, "missed"), effect(-0.02, 0.0, 0.02)).endswith("against the baseline, and is beyond the floor.")
 
 
 def test_an_open_incident_comes_before_a_good_figure():

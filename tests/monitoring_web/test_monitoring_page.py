@@ -117,7 +117,7 @@ def test_answer_times_are_drawn_and_judged(browser, elena, live, traffic):
     text = words(browser.get(at(live.endpoint)))
     assert (
         "answers are slow: p99 4 ms" in text
-        and "99 of 100 answers within 4 ms, asked 2 ms" in text
+        and "99 of 100 answers within 4 ms, bound 2 ms" in text
         and "No decision is on hold for it." in text
     )
     assert 'id="latency-chart"' in text

@@ -3,6 +3,7 @@
 import math
 import re
 from datetime import datetime
+from typing import Any
 
 from django import template
 from django.http import QueryDict
@@ -48,6 +49,44 @@ def moment(value: datetime | str | None) -> datetime | None:
 def utc(moment: datetime | None) -> str:
     """`18 Nov 2026, 14:02:07 UTC`."""
     return f"{moment:%-d %b %Y, %H:%M:%S} UTC" if isinstance(moment, datetime) else "never"
+
+
+@register.filter
+def at(moment: datetime | None) -> SafeString | str:
+    """The exact moment, `18 Nov 2026, 14:02:07 UTC`, also for machines."""
+    if not isinstance(moment, datetime):
+        return "never"
+    return format_html('<time datetime="{}">{}</time>', moment.isoformat(), utc(moment))
+
+
+@register.filter
+def day(moment: datetime | None) -> SafeString | str:
+    """The day of a moment, `18 Nov 2026`, also for machines."""
+    if not isinstance(moment, datetime):
+        return "never"
+    return format_html('<time datetime="{}">{}</time>', moment.isoformat(), f"{moment:%-d %b %Y}")
+
+
+@register.filter
+def period(row: Any) -> SafeString:
+    """From `period_start` until `period_end`: in days where both are midnights, to the second where they are not."""
+    return between(row.period_start, row.period_end)
+
+
+def between(start: datetime, end: datetime) -> SafeString:
+    """`29 Aug 2026 to 5 Sep 2026`, or `21 Nov 2026, 11:58:01 to 11:58:16 UTC`."""
+    if not any((*start.timetuple()[3:6], *end.timetuple()[3:6])):
+        return format_html("{} to {}", day(start), day(end))
+    if start.date() != end.date():
+        return format_html("{} to {}", at(start), at(end))
+    first = format_html('<time datetime="{}">{}</time>', start.isoformat(), f"{start:%-d %b %Y, %H:%M:%S}")
+    return format_html('{} to <time datetime="{}">{} UTC</time>', first, end.isoformat(), f"{end:%H:%M:%S}")
+
+
+@register.filter
+def ran(row: Any) -> SafeString:
+    """From `started_at` until `ended_at`."""
+    return between(row.started_at, row.ended_at)
 
 
 @register.filter
@@ -108,6 +147,12 @@ def measured(value: float | None, unit: str) -> str:
     if value is None or value == "":
         return "–"
     return f"{concise(value * 100)}%" if unit == "share" else f"{concise(value)} {unit}"
+
+
+@register.filter
+def money(value: float | str | None, currency: str) -> str:
+    """An amount (a document holds it as text) with its currency, large or small: `31,195 USD`, `0.0014 USD`; a dash when there is none."""
+    return "–" if value is None or value == "" else measured(float(value), currency)
 
 
 @register.filter

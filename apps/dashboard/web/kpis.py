@@ -1,6 +1,7 @@
 """The page of one KPI: the figure, its chart and table, and the doors behind its forms."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
@@ -17,6 +18,8 @@ from apps.dashboard.web import usecase_fields as forms
 from apps.dashboard.web.exports import download
 from apps.dashboard.web.kpi_forms import CHANGES, stored
 from apps.kpis import selectors
+from apps.kpis.models import Kpi
+from apps.kpis.rules.effects import Effect
 from apps.usecases import selectors as usecases
 
 COLUMNS = (
@@ -70,6 +73,13 @@ def as_csv(request: HttpRequest, kpi_id: str) -> HttpResponse:
     return download(f"{kpi.usecase.slug}-{kpi.slug}.csv", COLUMNS, ([getattr(r, c) for c in COLUMNS] for r in rows))
 
 
+def _version(kpi: Kpi, label: str, effect: Effect, live: list[str]) -> dict[str, Any]:
+    """A row of the table of effects, in words."""
+    amount, ends = wording.difference(effect, kpi.unit)
+    words = wording.change(effect, kpi.direction)
+    return {"label": label, "live": label in live, "effect": effect, "amount": amount, "ends": ends, "words": words}
+
+
 def _page(request: HttpRequest, actor: Actor, kpi_id: str, what: str = "", refusal: DomainError | None = None) -> HttpResponse:
     found = selectors_kpi.page(actor, kpi_id)
     kpi = found.kpi
@@ -83,8 +93,11 @@ def _page(request: HttpRequest, actor: Actor, kpi_id: str, what: str = "", refus
         "page": found,
         "kpi": kpi,
         "verdict": wording.verdict(kpi, found.head, found.effect),
-        "improvement": wording.improvement(found.effect),
-        "by_version": [(label, effect, wording.improvement(effect)) for label, effect in found.by_version.items()],
+        "answer": wording.answer(kpi, found.head, found.effect, found.live),
+        "certainty": wording.certainty(found.effect),
+        "change": wording.change(found.effect, kpi.direction),
+        "difference": wording.difference(found.effect, kpi.unit),
+        "by_version": [_version(kpi, label, effect, found.live) for label, effect in found.by_version.items()],
         "forms": made,
         "people": forms.people(actor) if found.may_change else [],
     }

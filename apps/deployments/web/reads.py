@@ -113,6 +113,15 @@ class Shift:
     shares: str
 
 
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A deployment in the ledger of engines: the word for its state, and what it is due to where it is not well or may not go on."""
+
+    deployment: Deployment
+    state: str
+    why: str
+
+
 @dataclass(slots=True)
 class Live:
     """The part of the page that changes by itself."""
@@ -127,6 +136,7 @@ class Live:
     incidents: list[Any]
     back: WayBack
     gateways: int
+    engines: list[Engine]
 
     @property
     def answering(self) -> list[Deployment]:
@@ -182,9 +192,10 @@ def live(actor: Actor, slug: str) -> Live:
     deployments = list(found.deployments.select_related("host", "model_version__model", "endpoint").order_by("-weight", "-id")[:50])
     rollouts = list(found.rollouts.select_related("from_deployment", "to_deployment").order_by("-id")[:20])
     names = {str(d.id): d.model_version_label for d in deployments}
+    running = [d for d in deployments if d.desired == "running"]
     return Live(
         endpoint=found,
-        running=[d for d in deployments if d.desired == "running"],
+        running=running,
         stopped=[d for d in deployments if d.desired == "stopped"],
         rollout=next((r for r in rollouts if r.state == "in_progress"), None),
         rollouts=rollouts,
@@ -194,7 +205,19 @@ def live(actor: Actor, slug: str) -> Live:
         incidents=list(found.incidents.filter(closed_at=None).order_by("-opened_at")[:10]),
         back=_way_back(rollouts, deployments),
         gateways=selectors.gateways().count(),
+        engines=[_engine(d) for d in running],
     )
+
+
+def _engine(deployment: Deployment) -> Engine:
+    """Its state; a version that answers nobody because its decision is held is not broken, so it is told apart from one that failed."""
+    if deployment.weight == 0:
+        standing = selectors.standing(deployment)
+        if standing.verdict == "held":
+            if deployment.is_ready:
+                return Engine(deployment, "ready", f"Held: it gets no traffic. {standing.detail}")
+            return Engine(deployment, "held", f"It is not started again. {standing.detail}")
+    return Engine(deployment, deployment.observed, "" if deployment.is_ready else deployment.detail)
 
 
 def _shares(shift: TrafficShift, names: dict[str, str]) -> str:

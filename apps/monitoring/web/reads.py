@@ -26,6 +26,7 @@ class Watch:
 
     monitor: Monitor
     windows: list[MonitorWindow]
+    required_ms: float | None = None
 
     @property
     def last(self) -> MonitorWindow | None:
@@ -45,7 +46,7 @@ class Watch:
     @property
     def question(self) -> str:
         """What it asks."""
-        return wording.KINDS[self.monitor.kind][1]
+        return wording.question(self.monitor, self.required_ms)
 
     @property
     def state(self) -> str:
@@ -94,7 +95,8 @@ class Costs:
     versions: list[tuple[str, dict[str, Any]]]
     comparison: dict[str, Any] | None
     pair: dict[str, Any]
-    says: str
+    amount: str
+    ends: str
     chart: figures.Figure | None
     compared_at: MonitorWindow | None
 
@@ -144,7 +146,9 @@ def page(actor: Actor, slug: str) -> Page:
     endpoint = deployments.endpoint(actor, slug)
     currency = endpoint.usecase.currency
     active = selectors.monitors(actor, endpoint_id=endpoint.id).filter(active=True).order_by("kind")
-    watches = [Watch(m, list(selectors.windows(actor, monitor_id=m.id)[:RECENT])) for m in active]
+    asked = usecases.requirements(endpoint.usecase_id)
+    required_ms = asked.latency_p99_ms if asked else None
+    watches = [Watch(m, list(selectors.windows(actor, monitor_id=m.id)[:RECENT]), required_ms) for m in active]
     windows = list(MonitorWindow.objects.filter(monitor__endpoint=endpoint).select_related("monitor").order_by("-ended_at")[:RECENT])
     found = selectors.incidents(actor, endpoint_id=endpoint.id).select_related(
         "deployment", "rollout__from_deployment", "rollout__to_deployment", "window"
@@ -199,9 +203,10 @@ def _costs(watch: Watch, currency: str) -> Costs | None:
             comparison["low_per_1k"], comparison["difference_per_1k"], comparison["high_per_1k"],
             unit=f"{currency} per 1,000 decisions", bound=comparison["bound_per_1k"], zero_label="no difference",
         )  # fmt: skip
+    amount, ends = wording.apart(comparison, currency) if comparison else ("", "")
     return Costs(
         window=window, versions=sorted(window.statistics["versions"].items()), comparison=comparison,
-        pair=compared.statistics["pair"] if compared else {}, says=wording.interval(comparison, currency) if comparison else "",
+        pair=compared.statistics["pair"] if compared else {}, amount=amount, ends=ends,
         chart=chart, compared_at=compared,
     )  # fmt: skip
 
@@ -213,7 +218,7 @@ def _answers(watch: Watch) -> Answers | None:
     points = [(w.ended_at, w.statistics["p99_ms"]) for w in reversed(measured)]
     medians = [(w.ended_at, w.statistics["p50_ms"]) for w in reversed(measured)]
     target = measured[0].statistics.get("target_ms")
-    chart = figures.lines([("99th percentile", points), ("median", medians)], unit="ms", bound=target, bound_label="asked at p99")
+    chart = figures.lines([("99th percentile", points), ("median", medians)], unit="ms", bound=target, bound_label="bound at p99")
     return Answers(measured[0], chart)
 
 

@@ -5,13 +5,13 @@ from datetime import datetime
 from typing import Any
 
 from apps.core.templatetags.gatehouse import concise, utc
-from apps.monitoring.models import Incident, MonitorWindow
+from apps.monitoring.models import Incident, Monitor, MonitorWindow
 
 STATES = {"quiet": "quiet", "too_few": "too few rows", "drift": "drift", "worse": "worse"}
 KINDS = {
     "drift": ("Inputs", "Do callers still send what the model was trained on?"),
     "cost": ("Cost of decisions", "Does the version that answers cost more than the one before it?"),
-    "latency": ("Answer time", "Do 99 of 100 answers come as fast as the use case demands?"),
+    "latency": ("Answer time", "Do 99 of 100 answers come within the time that is asked?"),
 }
 METRICS = {
     "cost_per_1k": "cost per 1,000 decisions",
@@ -29,17 +29,33 @@ def money(value: float | None, currency: str) -> str:
     return "–" if value is None else f"{concise(value)} {currency}"
 
 
-def interval(comparison: dict[str, Any], currency: str) -> str:
-    """The difference of two versions with its interval, and who is dearer."""
+def question(monitor: Monitor, required_ms: float | None) -> str:
+    """What a monitor asks, with its own bound; for answer times also what the use case demands, where that is another figure."""
+    if monitor.kind != "latency":
+        return KINDS[monitor.kind][1]
+    own = monitor.config.get("p99_ms") or 0
+    bound = own or required_ms
+    if not bound:
+        return "How fast do answers come? No bound is set, here or in the use case's demands, so nothing is judged slow."
+    if own and required_ms and own != required_ms:
+        return f"Do 99 of 100 answers come within {concise(own)} ms? The use case demands {concise(required_ms)} ms."
+    return f"Do 99 of 100 answers come within {concise(bound)} ms{'' if own and not required_ms else ', as the use case demands'}?"
+
+
+def apart(comparison: dict[str, Any], currency: str) -> tuple[str, str]:
+    """(`4,085 USD more`, `1,726 to 6,444`): how far the new version's cost is from the old one's, and its interval."""
     low, high, middle = comparison["low_per_1k"], comparison["high_per_1k"], comparison["difference_per_1k"]
     if middle is None or low is None or high is None:
-        return "no interval yet"
-    if low * high > 0:
-        ends = sorted((abs(low), abs(high)))
-        around = f"{concise(ends[0])} to {concise(ends[1])}"
-    else:
-        around = f"{_more(low)} to {_more(high)}"
-    return f"{concise(abs(middle))} {currency} {_way(middle)} ({around})"
+        return "–", "no interval yet"
+    ends = sorted((abs(low), abs(high)))
+    around = f"{concise(ends[0])} to {concise(ends[1])}" if low * high > 0 else f"{_more(low)} to {_more(high)}"
+    return f"{money(abs(middle), currency)} {_way(middle)}", around
+
+
+def interval(comparison: dict[str, Any], currency: str) -> str:
+    """The difference of two versions with its interval, and who is dearer."""
+    amount, around = apart(comparison, currency)
+    return around if amount == "–" else f"{amount} ({around})"
 
 
 def _way(amount: float) -> str:
@@ -56,7 +72,7 @@ def found(window: MonitorWindow, *, currency: str) -> str:
     if window.monitor.kind == "drift" and "features" in said:
         return _drift(said)
     if window.monitor.kind == "latency" and said.get("p99_ms") is not None:
-        asked = f", asked {concise(said['target_ms'])} ms" if said.get("target_ms") else ""
+        asked = f", bound {concise(said['target_ms'])} ms" if said.get("target_ms") else ", no bound"
         return f"99 of 100 answers within {concise(said['p99_ms'])} ms{asked}"
     if window.monitor.kind == "cost" and said.get("versions"):
         return _cost(said, currency)
@@ -94,7 +110,7 @@ def facts(incident: Incident, *, currency: str) -> list[tuple[str, str]]:
         ]
         return rows
     if "p99_ms" in n:
-        asked = [("asked", f"{concise(n['target_ms'])} ms")] if n.get("target_ms") else []
+        asked = [("bound", f"{concise(n['target_ms'])} ms")] if n.get("target_ms") else []
         return [("99 of 100 answers within", f"{concise(n['p99_ms'])} ms"), *asked, ("requests", f"{n['n']:,}")]
     return [(str(name).replace("_", " "), concise(v)) for name, v in n.items() if isinstance(v, int | float) and not isinstance(v, bool)]
 
