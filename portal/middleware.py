@@ -100,4 +100,7 @@ class DomainErrorMiddleware:
         """Render a DomainError that a page view let through."""
         if not isinstance(error, DomainError):
             return None
-        return render(request, "errors/refused.html", {"error": error, "status": error.status}, status=error.status)
+        response = render(request, "errors/refused.html", {"error": error, "status": error.status}, status=error.status)
+        for name, value in error.headers.items():
+            response.headers[name] = value
+        return response

@@ -93,14 +93,25 @@ class ApiToken(BaseModel):
 
 
 class SignInAttempt(BaseModel):
-    """A failed try, kept to slow down guessing."""
+    """A failed try, kept to slow down guessing. `again`: somebody who is signed in confirms it; these count apart."""
+
+    class Kind(models.TextChoices):
+        """What was tried."""
+
+        SIGN_IN = "sign-in"
+        AGAIN = "again"
 
     email_hash = models.CharField(max_length=64, db_index=True)
     ip = models.CharField(max_length=64, blank=True)
+    kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.SIGN_IN)
     at = models.DateTimeField()
 
     class Meta:
-        indexes = [models.Index(fields=["email_hash", "at"])]
+        indexes = [
+            models.Index(fields=["email_hash", "at"]),
+            models.Index(fields=["ip", "at"], name="accounts_attempt_of_address"),
+            models.Index(fields=["at"], name="accounts_attempt_age"),
+        ]
 
 
 class IdempotencyKey(BaseModel):
@@ -115,3 +126,4 @@ class IdempotencyKey(BaseModel):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["owner", "path", "key"], name="accounts_idempotency_once")]
+        indexes = [models.Index(fields=["created_at"], name="accounts_idempotency_age")]

@@ -1,6 +1,9 @@
 """Who may do what to accounts, and what a token may be. Pure."""
 
+import ipaddress
+import math
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from apps.core.actor import Actor, Function, Role
@@ -13,7 +16,10 @@ SCOPES = {
     "routing": "read the gateway's routing snapshot",
 }
 MAX_TOKEN_AGE = timedelta(days=366)
-MAX_FAILURES, FAILURE_WINDOW = 10, timedelta(minutes=15)
+# Failures in a row at one account, and from one address at whatever accounts, before further tries are refused.
+MAX_FAILURES, MAX_FAILURES_OF_ADDRESS, FAILURE_WINDOW = 10, 50, timedelta(minutes=15)
+# A repeat of a post is answered from its key for this long; failed tries are kept beyond their window for whoever looks into them.
+KEEP_IDEMPOTENCY_KEYS, KEEP_ATTEMPTS, SWEEP_AT_ONCE = timedelta(days=7), timedelta(days=1), 10_000
 EMAIL = re.compile(r"^[^@\s]+@[^@\s]+$")
 
 
@@ -54,7 +60,24 @@ def check_grantable(actor: Actor, scopes: list[str], expires_at: datetime, own_e
         raise NotAllowed("A token may issue only tokens with scopes of its own, for no longer than itself. Sign in to issue more.")
 
 
-def check_failures(count: int) -> None:
-    """Stop guessing after ten failures in fifteen minutes."""
-    if count >= MAX_FAILURES:
-        raise TooMany("Too many failed tries for this account. Wait 15 minutes, or ask an administrator to reset the password.")
+def check_failures(failed_at: Sequence[datetime], most: int, now: datetime, where: str) -> None:
+    """Stop guessing: with `most` failures (newest first) in the window, the next try waits until the oldest of them is out of it."""
+    if len(failed_at) < most:
+        return
+    wait_s = (failed_at[most - 1] + FAILURE_WINDOW - now).total_seconds()
+    minutes = max(1, math.ceil(wait_s / 60))
+    raise TooMany(
+        f"There were too many failed tries {where}. Wait {minutes} {'minute' if minutes == 1 else 'minutes'}, or ask an administrator for help.",
+        retry_after_s=max(1, math.ceil(wait_s)),
+    )
+
+
+def address_key(ip: str) -> str:
+    """What counts as one address: an IPv4 address, or the /64 network of an IPv6 one; empty when it is none."""
+    try:
+        address = ipaddress.ip_address(ip.strip().split("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
+    return str(address)

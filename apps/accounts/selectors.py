@@ -4,6 +4,7 @@ import hmac
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
@@ -15,8 +16,11 @@ from apps.core.ids import secret_hash
 
 
 def client_ip(request: HttpRequest) -> str:
-    """The address of the caller as this process sees it; behind a proxy the proxy's."""
-    return str(request.META.get("REMOTE_ADDR", ""))
+    """The address of the caller; behind the proxy, the one that the proxy itself appended: what came before it is the caller's word."""
+    seen = str(request.META.get("REMOTE_ADDR", ""))
+    if settings.BEHIND_PROXY and (forwarded := request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()):
+        return forwarded[:64]
+    return seen
 
 
 def actor_from_user(user: User, *, request: HttpRequest | None = None, token: ApiToken | None = None) -> Actor:

@@ -1,7 +1,6 @@
 """What all REST answers share: problem details, keyset pagination, the actor of a request. rest.py has the base views."""
 
 import logging
-import math
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -93,19 +92,13 @@ def as_domain_error(error: Exception) -> DomainError | None:
     return None
 
 
-def retry_after(refusal: DomainError) -> dict[str, str]:
-    """The header that says when to come back, for refusals that know it."""
-    wait = refusal.extra.get("retry_after_s")
-    return {"Retry-After": str(max(1, math.ceil(wait)))} if wait is not None else {}
-
-
 def problem_details(error: Exception, context: dict[str, Any]) -> HttpResponseBase | None:
     """DRF's exception handler: every refusal as RFC 9457 `application/problem+json`."""
     refusal = as_domain_error(error)
     if refusal is None:
         return None
     set_rollback()
-    response = Response(refusal.problem(), status=refusal.status, content_type="application/problem+json", headers=retry_after(refusal))
+    response = Response(refusal.problem(), status=refusal.status, content_type="application/problem+json", headers=refusal.headers)
     if refusal.status == status.HTTP_401_UNAUTHORIZED:
         response["WWW-Authenticate"] = 'Bearer realm="gatehouse"'
     return response

@@ -1,5 +1,6 @@
 """Refusals in words: each says what was refused, which field, and what to do next. One handler maps them to HTTP."""
 
+import math
 from typing import Any
 
 
@@ -17,6 +18,12 @@ class DomainError(Exception):
         if code:
             self.code = code
         self.extra = extra
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers of the answer: when to come back, for refusals that know it."""
+        wait = self.extra.get("retry_after_s")
+        return {"Retry-After": str(max(1, math.ceil(wait)))} if wait is not None else {}
 
     def problem(self) -> dict[str, Any]:
         """RFC 9457 problem details."""

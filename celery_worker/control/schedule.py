@@ -6,6 +6,7 @@ from django.conf import settings
 
 DISCOVER_EVERY_S = 300.0
 SWEEP_EVERY_S = 60.0
+SWEEP_ACCOUNTS_EVERY_S = 600.0
 
 
 def entries() -> dict[str, dict[str, Any]]:
@@ -16,6 +17,7 @@ def entries() -> dict[str, dict[str, Any]]:
         "meter_costs": settings.COST_EVERY_S,
         "discover_models": DISCOVER_EVERY_S,
         "sweep": SWEEP_EVERY_S,
+        "sweep_accounts": SWEEP_ACCOUNTS_EVERY_S,
     }
     return {
         name: {"task": f"control.{name}", "schedule": seconds, "options": {"queue": "control", "expires": max(1.0, seconds)}}

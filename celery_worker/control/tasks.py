@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from apps.accounts import services as accounts
 from apps.core.actor import Actor
 from apps.core.doors import call
 from apps.core.errors import DomainError, NotFound
@@ -149,3 +150,9 @@ def sweep() -> None:
     call(deployment_services.remind_of_aliases, actor=HOUSE)
     call(deployment_services.sweep, actor=HOUSE)
     call(outbox.sweep)
+
+
+@task("sweep_accounts")
+def sweep_accounts() -> None:
+    """Delete accepted posts, failed tries and sessions that are past their time."""
+    call(accounts.sweep, actor=HOUSE)

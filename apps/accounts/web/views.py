@@ -25,7 +25,8 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     target = request.POST.get("next") or request.GET.get("next") or ""
     if not url_has_allowed_host_and_scheme(target, allowed_hosts={request.get_host()}, require_https=request.is_secure()):
         target = resolve_url(settings.LOGIN_REDIRECT_URL)
-    refusal, email = None, ""
+    refusal: DomainError | None = None
+    email = ""
     if request.method == "POST":
         email = request.POST.get("email", "")
         ip = selectors.client_ip(request)
@@ -33,16 +34,20 @@ def sign_in(request: HttpRequest) -> HttpResponse:
             user = services.verify_credentials(email=email, password=request.POST.get("password", ""), ip=ip)
         except CredentialsRefused as error:
             call(services.record_failure, email=email, ip=ip, user_agent=request.headers.get("User-Agent", "")[:200])
-            refusal = error.detail
+            refusal = error
         except TooMany as error:
-            refusal = error.detail
+            refusal = error
         else:
             login(request, user, backend="django.contrib.auth.backends.ModelBackend")
             call(services.open_session, actor=selectors.actor_from_user(user, request=request))
             return redirect(target)
     elif request.user.is_authenticated:
         return redirect(target)
-    return render(request, "accounts/sign_in.html", {"refusal": refusal, "email": email, "next": target}, status=403 if refusal else 200)
+    context = {"refusal": refusal.detail if refusal else "", "email": email, "next": target}
+    response = render(request, "accounts/sign_in.html", context, status=refusal.status if refusal else 200)
+    for name, value in refusal.headers.items() if refusal else ():
+        response.headers[name] = value
+    return response
 
 
 @require_POST

@@ -36,7 +36,7 @@ def sign_gate(*, actor: Actor, gate_id: Any, function: str, meaning: str, commen
     if actor.user_id is None:
         raise NotAllowed("A person signs. Sign in, or use a person's token.")
     signer = User.objects.get(id=actor.user_id)
-    accounts_services.verify_credentials(email=signer.email, password=password, ip=actor.ip)
+    accounts_services.verify_again(user=signer, password=password)
     gate = locked(actor, gate_id)
     rules.check_state(gate.state, Gate.State.OPEN)
     author = gate.model_version is not None and rules.is_author(

@@ -153,4 +153,7 @@ def _page(request: HttpRequest, gate_id: Any, refusal: DomainError | None = None
         "typed": {k: v for k, v in request.POST.items() if k in ("comment", "reason", "note", "answer", "function")},
         "answers": (("yes", "yes"), ("no", "no"), ("not_applicable", "not applicable")),
     }
-    return render(request, "approvals/gate.html", context, status=refusal.status if refusal else 200)
+    response = render(request, "approvals/gate.html", context, status=refusal.status if refusal else 200)
+    for name, value in refusal.headers.items() if refusal else ():
+        response.headers[name] = value
+    return response
