@@ -5,8 +5,10 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from guardian.models import UserObjectPermission
 
 from apps.accounts.models import ApiToken, RoleAssignment, User
 from apps.core.actor import Actor
@@ -87,3 +89,11 @@ def still_holds(user_id: Any, role: str, function: str) -> bool:
 def tokens(actor: Actor) -> QuerySet[ApiToken]:
     """The actor's own tokens (all for an administrator), newest first."""
     return ApiToken.objects.visible_to(actor).select_related("user").order_by("-id")
+
+
+def grants_on(subject: Model) -> list[tuple[Any, str]]:
+    """(user id, permission) for every grant of a person on one object, closed accounts too."""
+    rows = UserObjectPermission.objects.filter(content_type=ContentType.objects.get_for_model(subject), object_pk=str(subject.pk)).order_by(
+        "permission__codename"
+    )
+    return list(rows.values_list("user_id", "permission__codename"))

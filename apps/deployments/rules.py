@@ -21,6 +21,8 @@ MAX_BACK_OFF_S = 60.0
 REHEARSAL_TIMEOUT_S = 180.0
 
 Verdict = Literal["live", "held", "expired", "revoked", "none"]
+# Words that follow /endpoints/ in the address of a page of its own.
+RESERVED_SLUGS = ("new",)
 
 
 def check_may_deploy(actor: Actor) -> None:

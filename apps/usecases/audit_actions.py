@@ -7,6 +7,7 @@ ACTIONS = {
     "usecases.integration.added": "An integration point was added",
     "usecases.model.linked": "A registered model was linked",
     "usecases.access.given": "A person was given access",
+    "usecases.access.taken": "A person's access was taken away",
     "usecases.access.opened": "Approvers of a function were given sight of the use case",
     "usecases.stage.promoted": "The use case moved forward by a decision",
     "usecases.stage.fell_back": "The use case went back from production to pilot",

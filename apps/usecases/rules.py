@@ -1,7 +1,7 @@
 """Stages and their moves as one table, who may do what, what a use case must say. Pure."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ STAGES = ("proposal", "poc", "pilot", "production", "retired", "on_hold", "stopp
 ACTIVE = ("proposal", "poc", "pilot", "production")
 TIERS = ("minimal", "limited", "high")
 LEVELS = ("view", "change")
+# Words that follow /usecases/ in the address of a page of its own.
+RESERVED_SLUGS = ("new",)
 DIRECTIONS = ("in", "out", "both")
 
 
@@ -154,3 +156,8 @@ def check_level(level: str) -> str:
 def gaps(facts: Mapping[str, bool]) -> list[str]:
     """The names of what is still missing, in the order asked."""
     return [name for name, there in facts.items() if not there]
+
+
+def level_of(permissions: Collection[str]) -> str:
+    """The level that grants amount to: view or change; empty without one."""
+    return "change" if "change_usecase" in permissions else "view" if "view_usecase" in permissions else ""

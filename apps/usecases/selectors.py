@@ -5,10 +5,12 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from apps.accounts import selectors as accounts
 from apps.core.actor import Actor
 from apps.core.clock import now
 from apps.registry.models.governance import UsecaseRef
-from apps.usecases.models import IntegrationPoint, Requirements, StageMove, UseCase, UsedModel
+from apps.usecases import rules
+from apps.usecases.models import IntegrationPoint, Person, Requirements, StageMove, UseCase, UsedModel
 
 
 def is_uuid(text: Any) -> bool:
@@ -49,6 +51,23 @@ def may_change(actor: Actor, usecase_id: Any) -> bool:
 def may_change_any(actor: Actor) -> bool:
     """Whether there is a use case the actor may change."""
     return UseCase.objects.changeable_by(actor).exists()
+
+
+def grants(usecase: UseCase) -> dict[Any, list[str]]:
+    """User id -> permissions that were given to this person on the use case, closed accounts too. One query."""
+    found: dict[Any, list[str]] = {}
+    for user_id, permission in accounts.grants_on(usecase):
+        found.setdefault(user_id, []).append(permission)
+    return found
+
+
+def access(usecase: UseCase) -> list[Person]:
+    """Who was given access, by name, one row a part; each with its `level`."""
+    held = grants(usecase)
+    rows = list(usecase.people.select_related("user").order_by("user__full_name", "part"))
+    for row in rows:
+        row.level = rules.level_of(held.get(row.user_id, ()))  # type: ignore[attr-defined]
+    return rows
 
 
 def requirements(usecase_id: Any) -> Requirements | None:

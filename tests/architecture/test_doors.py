@@ -50,6 +50,7 @@ FORMS: dict[str, dict[str, tuple[str, str]]] = {
         "integrations": ("POST usecases/{ref}/integrations/", "add_integration"),
         "kpis": ("POST kpis/", "define_kpi"),
         "people": ("POST usecases/{ref}/access/", "give_access"),
+        "take-access": ("DELETE usecases/{ref}/access/{user_id}/", "take_access"),
         "models": ("POST usecases/{ref}/models/", "link_model"),
         "fall-back": ("POST usecases/{ref}/fall-back/", "fall_back"),
         "hold": ("POST usecases/{ref}/hold/", "put_on_hold"),

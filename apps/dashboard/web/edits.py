@@ -91,6 +91,10 @@ def _person(actor: Actor, usecase: UseCase, post: Any) -> Any:
     return services.give_access(actor=actor, usecase_id=usecase.id, user=user, level=given["level"], part=given["part"])
 
 
+def _take_access(actor: Actor, usecase: UseCase, post: Any) -> Any:
+    return services.take_access(actor=actor, usecase_id=usecase.id, user_id=forms.account_id(post, "person"))
+
+
 def _model(actor: Actor, usecase: UseCase, post: Any) -> Any:
     given = typed(MODEL, post)
     needed(given, "model")
@@ -115,6 +119,7 @@ CHANGES: dict[str, Change] = {
     "integrations": Change(forms.INTEGRATION, _integration, "The integration point is added."),
     "kpis": Change(KPI, _kpi, "The KPI is defined. Record what it was before, and freeze that as its baseline."),
     "people": Change(PERSON, _person, "The person has access."),
+    "take-access": Change((), _take_access, "The access is taken away. It ended at once."),
     "models": Change(MODEL, _model, "The model is linked. Its versions can now be proposed at gates."),
     "fall-back": Change(WHY, _because(services.fall_back), "It is back in pilot. What production allowed is revoked."),
     "hold": Change(WHY, _because(services.put_on_hold), "It is on hold. Its decisions are suspended until it resumes."),

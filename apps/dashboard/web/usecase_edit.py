@@ -18,7 +18,7 @@ from apps.dashboard.web.edits import CHANGES
 from apps.kpis import selectors as kpis
 from apps.registry import selectors as registry
 from apps.usecases import rules, selectors
-from apps.usecases.models import UseCase
+from apps.usecases.models import Person, UseCase
 
 
 @dataclass(slots=True)
@@ -31,8 +31,13 @@ class Part:
     button: str
     fields: list[Field] = field(default_factory=list)
     rows: list[tuple[str, ...]] = field(default_factory=list)
+    holders: list[Person] = field(default_factory=list)
     danger: bool = False
     refusal: DomainError | None = None
+
+
+# A change whose button stands in the list of another part.
+SHOWN_AT = {"take-access": "people"}
 
 
 @require_GET
@@ -58,12 +63,12 @@ def change(request: HttpRequest, slug: str, what: str) -> HttpResponse:
     except DomainError as error:
         if not selectors.may_change(actor, usecase.id):
             raise
-        return _page(request, actor, usecase, what, error)
+        return _page(request, actor, usecase, SHOWN_AT.get(what, what), error)
     messages.success(request, CHANGES[what].say)
     if what in MOVES:
         return redirect("usecase", slug=slug)
     response = redirect("usecase-edit", slug=slug)
-    response["Location"] += f"#{what}"
+    response["Location"] += f"#{SHOWN_AT.get(what, what)}"
     return response
 
 
@@ -109,7 +114,7 @@ def _parts(actor: Actor, usecase: UseCase) -> list[Part]:
         ),
         Part(
             "people", "People", "access to this use case alone, beside what their role allows", "Give access",
-            rows=[(p.user.full_name, p.user.email, p.part) for p in usecase.people.all()],
+            holders=selectors.access(usecase),
         ),
         Part(
             "models", "Models", "registered models that serve this use case", "Link the model",

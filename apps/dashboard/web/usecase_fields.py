@@ -1,6 +1,7 @@
 """The forms of a use case: which fields, and how what was typed becomes the arguments of one service."""
 
 from typing import Any
+from uuid import UUID
 
 from apps.accounts import selectors as accounts
 from apps.accounts.models import User
@@ -53,6 +54,14 @@ def person(given: dict[str, str], name: str) -> User | None:
             f"{name}: nobody has an account with the address {given[name]}. Choose one from the list.", errors={name: ["No such account."]}
         )
     return found
+
+
+def account_id(post: Any, name: str) -> UUID:
+    """The id of an account that a form carries; raises Invalid naming the field."""
+    try:
+        return UUID(str(post.get(name) or ""))
+    except ValueError as error:
+        raise Invalid(f"{name}: choose a person of the list.", errors={name: ["Not a person of the list."]}) from error
 
 
 def words(post: Any) -> dict[str, Any]:

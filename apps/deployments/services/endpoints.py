@@ -37,6 +37,8 @@ def create_endpoint(
     rules.check_endpoint(environment=environment, rate_limit_rps=rate_limit_rps, burst=burst)
     name = name.strip() or f"{usecase.name} ({environment})"
     slug = slugify(slug or f"{usecase.slug}-{environment}", limit=80)
+    if slug in rules.RESERVED_SLUGS:
+        raise Invalid(f"slug: {slug} is the address of a page. Choose another.", errors={"slug": ["The address of a page."]})
     burst = burst if burst is not None else max(1, round(2 * rate_limit_rps))
     try:
         with transaction.atomic():

@@ -74,6 +74,15 @@ class PartSerializer(serializers.ModelSerializer):
         fields = ["id", "user", "part"]
 
 
+class HolderSerializer(PartSerializer):
+    """Somebody who was given access; `level` is view, change, or empty for a part alone."""
+
+    level = serializers.CharField(read_only=True)
+
+    class Meta(PartSerializer.Meta):
+        fields = [*PartSerializer.Meta.fields, "level"]
+
+
 class UseCaseSerializer(serializers.ModelSerializer):
     """A use case in a list."""
 

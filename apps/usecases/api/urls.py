@@ -11,6 +11,7 @@ urlpatterns = [
     path("usecases/<str:ref>/integrations/", views.IntegrationsView.as_view()),
     path("usecases/<str:ref>/models/", views.ModelsView.as_view()),
     path("usecases/<str:ref>/access/", views.AccessView.as_view()),
+    path("usecases/<str:ref>/access/<uuid:user_id>/", views.PersonAccessView.as_view()),
     path("usecases/<str:ref>/moves/", views.MovesView.as_view()),
     path("usecases/<str:ref>/hold/", views.HoldView.as_view()),
     path("usecases/<str:ref>/resume/", views.ResumeView.as_view()),

@@ -16,12 +16,14 @@ from apps.usecases import rules, selectors, services
 from apps.usecases.api.serializers import (
     AccessSerializer,
     ChangeUseCaseSerializer,
+    HolderSerializer,
     IntegrationSerializer,
     LessonSerializer,
     LinkModelSerializer,
     MoveSerializer,
     NewUseCaseSerializer,
     PartSerializer,
+    PersonRefSerializer,
     ReasonSerializer,
     RequirementsSerializer,
     UseCaseDetailSerializer,
@@ -141,11 +143,11 @@ class ModelsView(View):
 class AccessView(View):
     """Who may see or change it."""
 
-    @operation(responses=listed(PartSerializer))
+    @operation(responses=listed(HolderSerializer))
     def get(self, request: Request, ref: str) -> Response:
-        """List the people of a use case with their parts."""
-        rows = selectors.usecase(actor_of(request), ref).people.all()
-        return Response({"results": PartSerializer(rows, many=True).data, "next": None})
+        """List who was given access to a use case, with part and level."""
+        rows = selectors.access(selectors.usecase(actor_of(request), ref))
+        return Response({"results": HolderSerializer(rows, many=True).data, "next": None})
 
     @operation(request=AccessSerializer, responses={201: PartSerializer})
     @durable
@@ -155,6 +157,18 @@ class AccessView(View):
         usecase = selectors.usecase(actor, ref)
         part = services.give_access(actor=actor, usecase_id=usecase.id, **given(AccessSerializer, request))
         return Response(PartSerializer(part).data, status=status.HTTP_201_CREATED)
+
+
+class PersonAccessView(View):
+    """One person's access."""
+
+    @operation(responses={200: PersonRefSerializer}, refuses=(409,))
+    @durable
+    def delete(self, request: Request, ref: str, user_id: Any) -> Response:
+        """Take a person's access to a use case away; it ends at once."""
+        actor = actor_of(request)
+        usecase = selectors.usecase(actor, ref)
+        return Response(PersonRefSerializer(services.take_access(actor=actor, usecase_id=usecase.id, user_id=user_id)).data)
 
 
 class MovesView(View):

@@ -1,5 +1,6 @@
 """Writes of use cases: what they say (describe) and where they stand (stages)."""
 
+from apps.usecases.services.access import take_access
 from apps.usecases.services.describe import (
     add_integration,
     create_usecase,
@@ -23,5 +24,6 @@ __all__ = [
     "resume",
     "set_requirements",
     "stop",
+    "take_access",
     "update_usecase",
 ]

@@ -12,7 +12,7 @@ from apps.core.clock import now
 from apps.core.errors import Conflict, Invalid, NotFound
 from apps.core.ids import slugify
 from apps.registry.models import RegisteredModel
-from apps.usecases import rules
+from apps.usecases import rules, selectors
 from apps.usecases.models import FunctionAccess, IntegrationPoint, Person, Requirements, UseCase, UsedModel
 from apps.usecases.services import lock
 
@@ -20,9 +20,10 @@ WORDS = ("name", "problem", "decision_supported", "output_users", "risk_reason",
 
 
 def _free_slug(name: str) -> str:
-    """The name as a slug, numbered when it is taken."""
+    """The name as a slug, numbered when it is taken or the address of a page; an id is no slug, as addresses take both."""
     base = slugify(name)
-    taken = set(UseCase.objects.filter(slug__startswith=base).values_list("slug", flat=True))
+    base = f"usecase-{base}" if selectors.is_uuid(base) else base
+    taken = set(rules.RESERVED_SLUGS) | set(UseCase.objects.filter(slug__startswith=base).values_list("slug", flat=True))
     return base if base not in taken else next(f"{base}-{n}" for n in range(2, len(taken) + 3) if f"{base}-{n}" not in taken)
 
 
