@@ -6,48 +6,30 @@ import httpx
 import pytest
 
 from apps.registry.gateways import forward
-from apps.registry.machine import paths, routes
+from apps.registry.machine import paths
+from apps.registry.machine.routes import refused
 from tests.registry.conftest import text
 
 pytestmark = pytest.mark.django_db
 
-DENIED = [
-    ("POST", "/api/2.0/mlflow/runs/delete"),
-    ("POST", "/api/2.0/mlflow/experiments/delete"),
-    ("DELETE", "/api/2.0/mlflow/registered-models/delete"),
-    ("DELETE", "/api/2.0/mlflow/model-versions/delete"),
-    ("DELETE", "/api/2.0/mlflow/logged-models/m-1"),
-    ("DELETE", "/api/2.0/mlflow-artifacts/artifacts/1/a/artifacts/x"),
-    ("POST", "/api/2.0/mlflow/registered-models/rename"),
-    ("POST", "/api/2.0/mlflow/model-versions/transition-stage"),
-    ("GET", "/api/2.0/mlflow/webhooks"),
-    ("POST", "/api/2.0/mlflow/webhooks"),
-    ("GET", "/api/3.0/mlflow/gateway/secrets/list"),
-    ("POST", "/api/3.0/mlflow/gateway/secrets/create"),
-    ("GET", "/api/3.0/mlflow/gateway/endpoints/list"),
-    ("POST", "/api/3.0/mlflow/prompt-optimization/jobs"),
-    ("GET", "/api/3.0/mlflow/workspaces"),
-    ("GET", "/ajax-api/2.0/mlflow/experiments/search"),
-    ("POST", "/ajax-api/2.0/mlflow/registered-models/alias"),
-    ("GET", "/ajax-api/3.0/mlflow/assistant/status"),
-    ("POST", "/ajax-api/3.0/jobs/"),
-    ("POST", "/gateway/mlflow/v1/chat/completions"),
-    ("POST", "/graphql"),
-    ("GET", "/graphql"),
-    ("GET", "/"),
-    ("GET", ""),
+NOT_SERVED = [
     ("GET", "/index.html"),
-    ("GET", "/get-artifact?path=x&run_uuid=y"),
-    ("GET", "/model-versions/get-artifact"),
     ("GET", "/metrics"),
-    ("GET", "/api/2.0/mlflow-artifacts/presigned/1/a"),
-    ("POST", "/api/2.0/mlflow-artifacts/mpu/create/1/a"),
-    ("POST", "/v1/traces"),
+    ("GET", "/api/2.0/mlflow/experiments/search-datasets"),
+    ("POST", "/api/2.0/mlflow/experiments/search-datasets"),
     ("PUT", "/api/2.0/mlflow/runs/get"),
+    ("GET", "/api/4.0/mlflow/runs/get"),
+    ("POST", "/api/3.0/mlflow/runs/create"),
     ("TRACE", "/health"),
     ("OPTIONS", "/api/2.0/mlflow/runs/create"),
     ("HEAD", "/api/2.0/mlflow/runs/get"),
+    ("HEAD", "/"),
 ]
+DENIED = [
+    (method, path.replace("{}", "a"))
+    for name in refused.NAMED
+    for method, path in refused.lines(name)
+]  # fmt: skip
 TRICKS = [
     "//api/2.0/mlflow/experiments/search",
     "/api//2.0/mlflow/experiments/search",
@@ -64,14 +46,23 @@ TRICKS = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path"), DENIED)
+@pytest.mark.parametrize(("method", "path"), NOT_SERVED)
 def test_what_is_not_on_the_list_is_refused_even_to_an_administrator(endpoint, monkeypatch, method, path):
     monkeypatch.setattr(forward, "send", lambda *a, **k: pytest.fail("it went on to MLflow"))
     answer = endpoint("admin")(method, path)
-    assert answer.status_code in {400, 403}
+    assert answer.status_code in {400, 403, 405}
     if method != "HEAD":
-        said = json.loads(text(answer))
-        assert said["error_code"] in {"PERMISSION_DENIED", "INVALID_PARAMETER_VALUE"} and len(said["message"]) > 30
+        assert len(json.loads(text(answer))["message"]) > 30
+
+
+def test_what_is_refused_by_name_is_refused_under_both_prefixes_with_its_own_sentence(endpoint, monkeypatch):
+    monkeypatch.setattr(forward, "send", lambda *a, **k: pytest.fail("it went on to MLflow"))
+    caller = endpoint("admin")
+    for method, path in DENIED:
+        for spelled in {path, path.replace("/api/", "/ajax-api/")} if not path.endswith("/") else ():
+            answer = caller(method, spelled)
+            status, sentence = refused.NAMED[refused.name_of(method, path)][:2]
+            assert (answer.status_code, json.loads(text(answer))["message"]) == (status, sentence), (method, spelled)
 
 
 @pytest.mark.parametrize("path", TRICKS)
@@ -91,13 +82,14 @@ def test_refused_writes_are_in_the_trail_and_refused_reads_are_not(endpoint, eve
     before = len(events("registry.mlflow.denied"))
     caller("GET", "/graphql")
     assert len(events("registry.mlflow.denied")) == before
-    caller("POST", "/api/2.0/mlflow/runs/delete", {"run_id": "x"})
+    caller("POST", "/api/2.0/mlflow/webhooks", {"name": "x"})
     assert len(events("registry.mlflow.denied")) == before + 1
 
 
-def test_deleting_says_what_to_do_instead(endpoint):
-    said = json.loads(text(endpoint()("POST", "/api/2.0/mlflow/runs/delete", {"run_id": "x"})))
-    assert said["error_code"] == "PERMISSION_DENIED" and "administrator" in said["message"]
+def test_deleting_says_who_may(endpoint, register):
+    made = register(endpoint())
+    said = json.loads(text(endpoint()("POST", "/api/2.0/mlflow/runs/delete", {"run_id": made.run_id})))
+    assert said["error_code"] == "PERMISSION_DENIED" and "Only an administrator" in said["message"]
 
 
 def test_a_path_parameter_that_climbs_is_refused(endpoint):
@@ -111,23 +103,10 @@ def test_people_who_work_with_models_may_read(endpoint, role):
     assert answer.status_code == 200 and "experiments" in json.loads(text(answer))
 
 
-@pytest.mark.parametrize(("role", "scopes"), [("stakeholder", ("mlflow",)), ("ml_engineer", ("read", "write")), ("admin", ("read",))])
+@pytest.mark.parametrize(("role", "scopes"), [("ml_engineer", ("read", "write")), ("admin", ("read",))])
 def test_others_may_not_read(endpoint, role, scopes):
     answer = endpoint(role, scopes=scopes)("GET", "/api/2.0/mlflow/experiments/search?max_results=1")
     assert answer.status_code == 403 and json.loads(text(answer))["error_code"] == "PERMISSION_DENIED"
-
-
-WRITES = [r for r in routes.ROUTES if r.kind == routes.WRITE]
-
-
-@pytest.mark.parametrize("role", ["approver:risk", "auditor", "stakeholder"])
-def test_only_engineers_and_administrators_write_anything(endpoint, monkeypatch, role):
-    monkeypatch.setattr(forward, "send", lambda *a, **k: pytest.fail("it went on to MLflow"))
-    caller = endpoint(role)
-    for route in WRITES:
-        path = route.pattern.format(id="m-1", path=f"1/{'a' * 32}/artifacts/x")
-        answer = caller(route.method, path, {"name": "x", "alias": "y", "source": "runs:/x"})
-        assert answer.status_code == 403, route.name
 
 
 @pytest.mark.parametrize("token", ["", "ghp_00000000_nonsense", "nonsense"])
@@ -139,17 +118,6 @@ def test_without_a_known_token_there_is_nothing(endpoint, token):
     assert answer["WWW-Authenticate"].startswith("Bearer")
 
 
-def test_the_browsers_session_is_no_way_in(client, make_user):
-    client.force_login(make_user("admin"), backend="django.contrib.auth.backends.ModelBackend")
-    assert client.get("/mlflow/api/2.0/mlflow/experiments/search").status_code == 401
-
-
-def test_a_person_who_follows_a_link_that_mlflow_printed_lands_on_our_page(client):
-    answer = client.get("/mlflow/", headers={"Accept": "text/html,*/*"})
-    assert answer.status_code == 302 and answer["Location"].endswith("/models/")
-    assert client.get("/mlflow/graphql", headers={"Accept": "text/html,*/*"}).status_code == 401
-
-
 @pytest.mark.parametrize(
     ("raw", "why"),
     [
@@ -158,8 +126,8 @@ def test_a_person_who_follows_a_link_that_mlflow_printed_lands_on_our_page(clien
         (b'["name"]', "not an object"),
         (b'"{\\"name\\": \\"a\\"}"', "not an object"),
         (b"{not json", "not JSON"),
-        (b'{"value": NaN}', "NaN"),
-        (b'{"value": 1e999}', "out of range"),
+        (b'{"name": "a", "value": NaN}', "NaN"),
+        (b'{"name": "a", "value": 1e999}', "out of range"),
         (b'{"a":' * 60_000 + b"1" + b"}" * 60_000, "not JSON"),
     ],
 )
@@ -217,15 +185,6 @@ def test_a_long_query_goes_through(endpoint):
     query = "&".join(f"run_ids={i:032x}" for i in range(300))
     answer = endpoint()("GET", f"/api/2.0/mlflow/metrics/get-history-bulk-interval?metric_key=x&max_results=5&{query}")
     assert len(query) > 8_190 and json.loads(text(answer)).get("error_code") != "PERMISSION_DENIED"
-
-
-def test_every_admitted_route_is_one_that_the_installed_mlflow_serves():
-    from mlflow.server import handlers
-
-    served = {(method, path) for path, _, methods in handlers.get_endpoints() for method in methods}
-    known = {(m, p.replace("<model_id>", "{id}").replace("<path:artifact_path>", "{path}")) for m, p in served}
-    extra = {("GET", "/health"), ("GET", "/version")}
-    assert not [r.name for r in routes.ROUTES if (r.method, r.pattern) not in known | extra]
 
 
 def test_a_normal_path_is_sent_on_as_it_was_matched():

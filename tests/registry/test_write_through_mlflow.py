@@ -59,14 +59,15 @@ def test_a_write_that_mlflow_refuses_is_a_second_event(endpoint, events, name):
 
 
 @pytest.mark.parametrize("alias", ["champion", "Champion", "PRODUCTION", " champion"])
-@pytest.mark.parametrize("method", ["POST", "DELETE"])
-def test_a_protected_alias_is_refused_with_a_sentence_and_an_address(endpoint, monkeypatch, events, name, alias, method):
+def test_a_protected_alias_is_refused_with_a_sentence_and_an_address(endpoint, ready, monkeypatch, events, alias):
+    row = ready()
     monkeypatch.setattr(forward, "send", lambda *a, **k: pytest.fail("it went on to MLflow"))
-    answer = endpoint("admin")(method, "/api/2.0/mlflow/registered-models/alias", {"name": name, "alias": alias, "version": "1"})
+    body = {"name": row.model.name, "alias": alias, "version": "1"}
+    answer = endpoint("admin")("POST", "/api/2.0/mlflow/registered-models/alias", body)
     said = json.loads(text(answer))
     assert answer.status_code == 403 and said["error_code"] == "PERMISSION_DENIED"
-    assert "follows a decision" in said["message"] and f"/models/{name}/versions/1/" in said["message"]
-    assert events("registry.mlflow.denied", name)
+    assert "is decided for production" in said["message"] and f"/gates/new/?version={row.id}" in said["message"]
+    assert events("registry.mlflow.denied", row.model.name)
 
 
 def test_a_protected_alias_hidden_behind_a_second_key_is_refused(endpoint, name):

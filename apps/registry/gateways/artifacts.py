@@ -8,10 +8,10 @@ from urllib.parse import quote
 import httpx
 
 from apps.core.errors import UpstreamFailed
+from apps.registry.gateways.forward import CHUNK_BYTES
 from apps.registry.gateways.http import OURSELVES, call, client
 
 STORE = "/api/2.0/mlflow-artifacts/artifacts"
-CHUNK_BYTES = 256 * 1024
 MOST_FILES = 10_000
 MOST_DEPTH = 30
 

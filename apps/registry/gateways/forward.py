@@ -1,12 +1,14 @@
 """Sends one admitted request on to MLflow and streams the answer back."""
 
+import http.client
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 
-import httpx
+from django.conf import settings
 
-from apps.registry.gateways.artifacts import CHUNK_BYTES
-from apps.registry.gateways.http import client
+from apps.registry.gateways import pool
+
+CHUNK_BYTES = 256 * 1024
 
 
 class MlflowUnreachable(Exception):
@@ -21,32 +23,50 @@ class MlflowUnreachable(Exception):
 class Answer:
     """An answer of MLflow whose body has not been read. Iterate it once, or `read()` it; then, or when given up, close it."""
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, home: pool.Pool) -> None:
+        self._connection: http.client.HTTPConnection | None = connection
         self._response = response
-        self.status = response.status_code
-        self.headers: Mapping[str, str] = response.headers
+        self._home = home
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers  # type: ignore[assignment]
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from self._response.iter_raw(CHUNK_BYTES)
+            while piece := self._response.read(CHUNK_BYTES):
+                yield piece
+            # A body shorter than announced must not look complete to the caller.
+            if self._response.length:
+                raise http.client.IncompleteRead(b"", self._response.length)
         finally:
             self.close()
 
     def read(self, most_bytes: int) -> bytes:
         """The whole body; raises MlflowUnreachable when it is longer or breaks off."""
-        data = bytearray()
         try:
-            for piece in self:
-                data += piece
-                if len(data) > most_bytes:
-                    raise MlflowUnreachable(f"MLflow's answer is longer than {most_bytes:,} bytes.", sent=True)
-        except httpx.HTTPError as error:
+            data = self._response.read(most_bytes + 1)
+            if len(data) > most_bytes:
+                raise MlflowUnreachable(f"MLflow's answer is longer than {most_bytes:,} bytes.", sent=True)
+            if self._response.length:
+                raise http.client.IncompleteRead(data, self._response.length)
+            return data
+        except TimeoutError as error:
+            raise MlflowUnreachable("MLflow did not answer in time.", sent=True, late=True) from error
+        except (OSError, http.client.HTTPException) as error:
             raise MlflowUnreachable(f"MLflow's answer broke off ({type(error).__name__}).", sent=True) from error
-        return bytes(data)
+        finally:
+            self.close()
 
     def close(self) -> None:
-        """Give the connection back."""
-        self._response.close()
+        """Give the connection back, or end it when something is left to read."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        whole = self._response.isclosed() or self._response.length == 0
+        if whole and not self._response.will_close:
+            self._response.close()
+            self._home.put(connection)
+        else:
+            connection.close()
 
     def __enter__(self) -> "Answer":
         return self
@@ -56,15 +76,64 @@ class Answer:
 
 
 def send(method: str, path: str, *, query: str = "", headers: Mapping[str, str], content: bytes | Iterable[bytes] | None = None) -> Answer:
-    """Send a request with exactly these headers (and Host). `path` and `query` are already encoded. Raises MlflowUnreachable."""
-    http = client()
-    url = http.base_url.copy_with(raw_path=f"{http.base_url.path.rstrip('/')}{path}{'?' + query if query else ''}".encode("ascii"))
-    request = http.build_request(method, url, headers=dict(headers), content=content)
+    """Send a request with exactly these headers (and Host). `path` and `query` are already encoded. Raises MlflowUnreachable.
+
+    An OSError that `content` raises while it is read is the caller's own and passes through.
+    """
+    home = pool.to(settings.MLFLOW_URL)
     try:
-        return Answer(http.send(request, stream=True))
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        connection = home.take()
+    except OSError as error:
         raise MlflowUnreachable(f"MLflow cannot be reached ({type(error).__name__}).", sent=False) from error
-    except httpx.TimeoutException as error:
+    done = False
+    try:
+        connection.putrequest(method, f"{home.base}{path}{'?' + query if query else ''}", skip_accept_encoding=True)
+        connection.putheader("Accept-Encoding", "identity")
+        connection.putheader("User-Agent", "gatehouse")
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        if isinstance(content, bytes):
+            connection.putheader("Content-Length", str(len(content)))
+        _send(connection, content, chunked=headers.get("Transfer-Encoding") == "chunked")
+        response = connection.getresponse()
+        done = True
+        return Answer(connection, response, home)
+    except TimeoutError as error:
         raise MlflowUnreachable("MLflow did not answer in time.", sent=True, late=True) from error
-    except httpx.HTTPError as error:
+    except _CallerBroke as error:
+        raise error.cause from error
+    except (OSError, http.client.HTTPException) as error:
         raise MlflowUnreachable(f"The connection to MLflow broke ({type(error).__name__}).", sent=True) from error
+    finally:
+        if not done:
+            connection.close()
+
+
+class _CallerBroke(Exception):
+    """The body could not be read to its end."""
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+def _send(connection: http.client.HTTPConnection, content: bytes | Iterable[bytes] | None, *, chunked: bool) -> None:
+    if content is None or isinstance(content, bytes):
+        connection.endheaders(content)
+        return
+    connection.endheaders()
+    for piece in _read(content):
+        try:
+            connection.send(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+        except (BrokenPipeError, ConnectionResetError):
+            # MLflow may have refused already; its answer says why.
+            return
+    if chunked:
+        connection.send(b"0\r\n\r\n")
+
+
+def _read(content: Iterable[bytes]) -> Iterator[bytes]:
+    try:
+        yield from content
+    except OSError as error:
+        raise _CallerBroke(error) from error

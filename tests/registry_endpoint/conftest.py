@@ -1,0 +1,13 @@
+"""The endpoint as clients meet it. The fixtures are those of the registry's own tests."""
+
+from tests.registry.conftest import (
+    behind_the_back,
+    endpoint,
+    events,
+    mlflow_is_up,
+    name,
+    ready,
+    register,
+)
+
+__all__ = ["behind_the_back", "endpoint", "events", "mlflow_is_up", "name", "ready", "register"]
