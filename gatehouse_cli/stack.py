@@ -288,8 +288,9 @@ class Stack:
             raise StackError(f"manage.py {what} failed:\n{tail}")
         return done.stdout.strip()
 
-    def up(self) -> None:
-        """Everything: services, roles, migrations, grants, policies, host, gateway token, processes; returns when ready."""
+    def up(self, *, without: Sequence[str] = ()) -> None:
+        """Everything: services, roles, migrations, grants, policies, host, gateway token, processes (but those in `without`);
+        returns when ready."""
         if not self._layout.env:
             self.prepare()
         choices.check_external(self._layout.external)
@@ -302,8 +303,9 @@ class Stack:
         if "mlflow" in self.names():
             self._supervisor.start("mlflow")
         self.migrate()
-        self.start(*[name for name in self.names() if name not in (*stores, "mlflow")], wait=False)
-        self.wait_ready()
+        wanted = [name for name in self.names() if name not in without]
+        self.start(*[name for name in wanted if name not in (*stores, "mlflow")], wait=False)
+        self.wait_ready(*wanted)
         self.say("all processes are ready")
 
     def migrate(self) -> None:

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
@@ -10,7 +11,7 @@ from apps.core.canonical import plain
 from apps.core.clock import now
 from apps.outbox.models import Message
 
-CLAIM_S = 30
+CLAIM_S = settings.OUTBOX_CLAIM_S
 KEEP_SENT = timedelta(days=7)
 
 

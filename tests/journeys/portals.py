@@ -31,6 +31,8 @@ from gatehouse_cli.programs import ORDER
 from gatehouse_cli.stack import Stack
 
 HALF_WAY = 4
+# Nothing is deployed before the pilot.
+NOT_NEEDED_BEFORE = ("seal", "schedule", "agent", "gateway")
 
 
 @dataclass
@@ -92,7 +94,7 @@ def make_half_way(folder: Path) -> None:
     """Tell the first steps in a new portal and leave its data, stopped, as `folder/data`, its context as `context.json`."""
     stack = fresh_stack(folder / "portal")
     try:
-        stack.up()
+        stack.up(without=NOT_NEEDED_BEFORE)
         accounts = make_accounts(stack)
         portal = RunningPortal(stack, Context(data=stack.data.root, stack=connections(stack), accounts=accounts))
         portal.tell(*range(1, HALF_WAY + 1))
@@ -146,16 +148,30 @@ def copy_of(
 
 def discard(stack: Stack) -> None:
     """End a portal that nobody needs any more, all processes at once, and delete its data."""
-    holder, record = guard.running(stack.data), stack.data.run / "supervisord.pid"
-    supervision = [holder, int(record.read_text())] if holder and record.exists() else [holder]
-    for pid in (*supervision, *(pid for pid in orphans.find(stack.data) if not is_postgres(pid))):
-        if pid > 0:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-    # PostgreSQL alone ends in order: killed, it would leave shared memory behind.
-    orphans.end(stack.data)
+    # Those who supervise first, so that nothing comes back. A pid in a file may have gone to a stranger meanwhile.
+    for pid in (guard.running(stack.data), supervisor_of(stack)):
+        if pid > 0 and orphans.belongs(pid, stack.data):
+            kill(pid, signal.SIGKILL)
+    for pid in orphans.find(stack.data):
+        # PostgreSQL alone ends by itself, and need not write down what is thrown away: killed, it would leave shared
+        # memory behind.
+        kill(pid, signal.SIGQUIT if is_postgres(pid) else signal.SIGKILL)
     stack.stop()
     remove_data(stack.data.root)
+
+
+def supervisor_of(stack: Stack) -> int:
+    """Pid of the supervisor that last ran for this portal, 0 when none did."""
+    try:
+        return int((stack.data.run / "supervisord.pid").read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def kill(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process that may have ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def is_postgres(pid: int) -> bool:

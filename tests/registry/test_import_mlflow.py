@@ -30,6 +30,8 @@ def start_source(folder: Path) -> tuple[str, subprocess.Popen[bytes]]:
         "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "artifacts"),
     ]  # fmt: skip
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "_MLFLOW"))} | {"MLFLOW_DISABLE_TELEMETRY": "true"}
+    # Its job workers take a gigabyte and leave files in shared memory.
+    clean["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     process = subprocess.Popen(command, env=clean, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     url = f"http://127.0.0.1:{port}"
     for _ in range(600):
