@@ -43,6 +43,7 @@ INSTALLED_APPS = [
     "apps.audit",
     "apps.outbox",
     "apps.accounts",
+    "apps.notices",
     "apps.decisions",
     "apps.registry",
     "apps.usecases",
@@ -143,6 +144,18 @@ if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
 
+# Email: to the console until a server is named.
+EMAIL_HOST = env.text("GATEHOUSE_EMAIL_HOST", "")
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'console'}.EmailBackend"
+EMAIL_PORT = int(env.number("GATEHOUSE_EMAIL_PORT", 587))
+EMAIL_HOST_USER = env.text("GATEHOUSE_EMAIL_USER", "")
+EMAIL_HOST_PASSWORD = env.text("GATEHOUSE_EMAIL_PASSWORD", "")
+EMAIL_USE_TLS = env.flag("GATEHOUSE_EMAIL_STARTTLS", True)
+EMAIL_TIMEOUT = 15
+DEFAULT_FROM_EMAIL = env.text("GATEHOUSE_EMAIL_FROM", "gatehouse@localhost")
+# Receivers on this machine: only where the portal is tried out.
+WEBHOOKS_TO_LOOPBACK = env.flag("GATEHOUSE_WEBHOOKS_TO_LOOPBACK", DEMO)
+
 LANGUAGE_CODE = "en"
 USE_I18N = False
 USE_TZ = True
@@ -228,4 +241,5 @@ OUTBOX_CLAIM_S = env.number("GATEHOUSE_OUTBOX_CLAIM_S", 30)
 RECONCILE_EVERY_S = env.number("GATEHOUSE_RECONCILE_EVERY_S", 5)
 MONITOR_EVERY_S = env.number("GATEHOUSE_MONITOR_EVERY_S", 60)
 SHADOW_KEEP_S = env.number("GATEHOUSE_SHADOW_KEEP_S", 86400)
+NOTICES_EVERY_S = env.number("GATEHOUSE_NOTICES_EVERY_S", 10)
 COST_EVERY_S = env.number("GATEHOUSE_COST_EVERY_S", 3600)

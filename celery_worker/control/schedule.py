@@ -16,6 +16,7 @@ def entries() -> dict[str, dict[str, Any]]:
         "run_monitors": settings.MONITOR_EVERY_S,
         "meter_costs": settings.COST_EVERY_S,
         "discover_models": DISCOVER_EVERY_S,
+        "deliver_notices": settings.NOTICES_EVERY_S,
         "sweep": SWEEP_EVERY_S,
         "sweep_accounts": SWEEP_ACCOUNTS_EVERY_S,
     }

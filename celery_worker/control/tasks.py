@@ -14,6 +14,7 @@ from apps.deployments import services as deployment_services
 from apps.loadtests import selectors as load_test_reads
 from apps.loadtests import services as load_tests
 from apps.monitoring import services as monitoring
+from apps.notices import services as notices
 from apps.outbox import services as outbox
 from apps.registry import services as registry
 from celery_worker import faults, orders
@@ -98,6 +99,12 @@ def meter_costs() -> None:
     each(lambda usecase_id: call(deployment_services.meter_cost, actor=HOUSE, usecase_id=usecase_id), deployments.usecases_with_engines())
 
 
+@task("deliver_notices")
+def deliver_notices() -> None:
+    """Send emails and webhooks that are due."""
+    notices.deliver_due()
+
+
 # --- load tests, monitoring, registry -----------------------------------------------------------------
 
 
@@ -150,6 +157,7 @@ def sweep() -> None:
     call(deployment_services.remind_of_aliases, actor=HOUSE)
     call(deployment_services.sweep, actor=HOUSE)
     call(outbox.sweep)
+    call(notices.sweep)
 
 
 @task("sweep_accounts")

@@ -42,6 +42,7 @@ TOPICS: Mapping[str, Callable[[Body], Send | None]] = {
     "loadtests.dispatch": _to("control.dispatch_load_test"),
     "loadtests.record": _to("control.record_load_test"),
     "loadtests.settle": _to("control.settle_load_test"),
+    "notices.deliver": _to("control.deliver_notices"),
     "registry.alias": _to("control.apply_alias"),
     "registry.discover": _to("control.discover_models"),
     "registry.sync": _to("control.sync_model"),
