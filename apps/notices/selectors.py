@@ -3,11 +3,11 @@
 import uuid
 from typing import Any
 
-from django.db.models import Count, Max, Q, QuerySet
+from django.db.models import Count, Max, Prefetch, Q, QuerySet
 
 from apps.core.actor import Actor
 from apps.core.errors import NotAllowed
-from apps.notices.models import Delivery, MailChoice, Webhook
+from apps.notices.models import Delivery, MailChoice, Try, Webhook
 
 
 def webhooks(actor: Actor) -> QuerySet[Webhook]:
@@ -33,12 +33,12 @@ def webhook(actor: Actor, webhook_id: Any) -> Webhook:
 
 def deliveries(actor: Actor, webhook_id: Any) -> QuerySet[Delivery]:
     """What a webhook was told, newest first, each with its tries."""
-    return Delivery.objects.filter(webhook=webhook(actor, webhook_id)).select_related("notice").prefetch_related("log").order_by("-id")
+    return Delivery.objects.filter(webhook=webhook(actor, webhook_id)).select_related("notice").prefetch_related(Prefetch("log", Try.objects.order_by("-id"))).order_by("-id")
 
 
 def mine(actor: Actor) -> QuerySet[Delivery]:
     """What this person was told, newest first."""
-    return Delivery.objects.filter(person_id=actor.user_id).select_related("notice").order_by("-id")
+    return Delivery.objects.visible_to(actor).filter(person__id=actor.user_id or None).select_related("notice").order_by("-id")
 
 
 def unread(user_id: Any) -> int:

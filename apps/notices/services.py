@@ -91,7 +91,7 @@ def change_webhook(
     """Change what is given; the rest stays."""
     row = _mine(actor, webhook_id)
     before = {"name": row.name, "url": row.url, "events": row.events}
-    after = {
+    after: dict[str, Any] = {
         "name": row.name if name is None else name.strip(), "url": row.url if url is None else url,
         "events": row.events if events is None else sorted(set(events)),
     }  # fmt: skip
@@ -182,7 +182,7 @@ def choose_mail(*, actor: Actor, wanted: bool) -> None:
     """Whether my notices come by email too; they always stand on my page."""
     if actor.user_id is None:
         raise NotAllowed("A person chooses for themselves. Sign in.")
-    choice, created = MailChoice.objects.get_or_create(person_id=actor.user_id, defaults={"wanted": wanted})
+    choice, created = MailChoice.objects.get_or_create(person=User.objects.get(id=actor.user_id), defaults={"wanted": wanted})
     before = True if created else choice.wanted
     if before == wanted:
         return
@@ -198,7 +198,7 @@ def choose_mail(*, actor: Actor, wanted: bool) -> None:
 @transaction.atomic
 def mark_read(*, actor: Actor) -> int:
     """I have seen what I was told; returns how many were new. Looking is not an event of the trail."""
-    return Delivery.objects.filter(person_id=actor.user_id, read_at=None).update(read_at=now()) if actor.user_id else 0
+    return Delivery.objects.filter(person__id=actor.user_id, read_at=None).update(read_at=now()) if actor.user_id else 0
 
 
 # --- delivering ---------------------------------------------------------------------------------------

@@ -39,6 +39,13 @@ DOORS: dict[str, tuple[str, str]] = {
     "usecases/new/": ("POST usecases/", "create_usecase"),
     "rates/": ("POST rate-cards/", "set_rate_card"),
     "models/<str:name>/versions/<int:number>/": ("PATCH models/{name}/versions/{number}/card/", "save_card"),
+    "notices/by-email/": ("PUT notices/by-email/", "choose_mail"),
+    "webhooks/": ("POST webhooks/", "add_webhook"),
+    "webhooks/<uuid:webhook_id>/change/": ("PATCH webhooks/{webhook_id}/", "change_webhook"),
+    "webhooks/<uuid:webhook_id>/rotate-key/": ("POST webhooks/{webhook_id}/rotate-key/", "rotate_key"),
+    "webhooks/<uuid:webhook_id>/test/": ("POST webhooks/{webhook_id}/test/", "test_webhook"),
+    "webhooks/<uuid:webhook_id>/end/": ("DELETE webhooks/{webhook_id}/", "end_webhook"),
+    "webhooks/deliveries/<uuid:delivery_id>/redeliver/": ("POST deliveries/{delivery_id}/redeliver/", "redeliver"),
     "trail/export/": ("POST audit/exports/", "export_response"),
 }
 EDIT, KPI = "usecases/<slug:slug>/edit/<slug:what>/", "kpis/<uuid:kpi_id>/<slug:what>/"

@@ -7,6 +7,7 @@ from django.db import IntegrityError, transaction
 from apps.accounts.models import User
 from apps.approvals import documents, rules, selectors
 from apps.approvals.models import Attestation, Gate
+from apps.approvals.services import news
 from apps.audit import services as audit
 from apps.core.actor import Actor
 from apps.core.canonical import canonical_json, sha256_hex
@@ -151,6 +152,7 @@ def request_gate(*, actor: Actor, gate_id: Any) -> Gate:
         obj_label=str(gate), usecase_id=str(gate.usecase_id),
         after={"evidence_digest": gate.evidence_digest, "due_at": gate.due_at, "quorum": gate.policy.quorum, "voided": voided},
     )  # fmt: skip
+    news.requested(actor, gate, again=again, voided=voided)
     return gate
 
 
@@ -174,4 +176,5 @@ def withdraw(*, actor: Actor, gate_id: Any, reason: str = "") -> Gate:
         "approvals.gate.withdrawn", actor=actor, obj_type="gate", obj_id=str(gate.id), obj_label=str(gate),
         usecase_id=str(gate.usecase_id), reason=reason.strip(),
     )  # fmt: skip
+    news.withdrawn(actor, gate, reason.strip())
     return gate

@@ -10,6 +10,7 @@ from apps.accounts import services as accounts_services
 from apps.accounts.models import User
 from apps.approvals import documents, rules, selectors
 from apps.approvals.models import Gate, Signature
+from apps.approvals.services import news
 from apps.approvals.services.requests import locked
 from apps.audit import services as audit
 from apps.core.actor import Actor, Role
@@ -70,7 +71,9 @@ def sign_gate(*, actor: Actor, gate_id: Any, function: str, meaning: str, commen
         return _reject(actor, gate, signature)
     approvals = [s.function for s in given if s.meaning == "approved"] + [function]
     if not rules.still_wanted(gate.policy.quorum, approvals):
-        _approve(actor, gate)
+        news.approved(actor, gate, _approve(actor, gate))
+    else:
+        news.signed(actor, gate, signature)
     return gate
 
 
@@ -81,6 +84,7 @@ def _reject(actor: Actor, gate: Gate, signature: Signature) -> Gate:
         "approvals.gate.rejected", actor=actor, obj_type="gate", obj_id=str(gate.id), obj_label=str(gate),
         usecase_id=str(gate.usecase_id), reason=signature.comment,
     )  # fmt: skip
+    news.rejected(actor, gate, signature)
     return gate
 
 
@@ -112,4 +116,6 @@ def revoke_decision(*, actor: Actor, decision_id: Any, reason: str) -> Decision:
     """End a decision of a visible use case now. Approvers and administrators may."""
     found = selectors.decision(actor, decision_id)
     decision_rules.check_may_end(actor)
-    return decisions.revoke(actor=actor, decision_id=found.id, reason=reason)
+    ended = decisions.revoke(actor=actor, decision_id=found.id, reason=reason)
+    news.revoked(actor, ended, reason)
+    return ended
