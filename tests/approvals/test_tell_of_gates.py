@@ -13,7 +13,7 @@ def told(event):
     return {d.person.full_name for d in Delivery.objects.filter(notice__event=event, person__isnull=False).select_related("person")}
 
 
-def test_approvers_are_asked_and_the_requester_hears_the_answer(poc_gate, actor_of, owner, engineer, business):
+def test_approvers_are_asked_and_the_requester_hears_the_answer(business, poc_gate, actor_of, owner, engineer):
     gate = poc_gate
     assert told("gate.requested") == {business.full_name}
     notice = Notice.objects.get(event="gate.requested")
@@ -25,7 +25,7 @@ def test_approvers_are_asked_and_the_requester_hears_the_answer(poc_gate, actor_
     assert not Notice.objects.filter(event="gate.signed").exists(), "the deciding signature is told as the decision"
 
 
-def test_a_refusal_says_why(poc_gate, actor_of, owner, engineer, business):
+def test_a_refusal_says_why(business, poc_gate, actor_of, owner, engineer):
     services.sign_gate(
         actor=actor_of(business), gate_id=poc_gate.id, function="business", meaning="rejected", comment="Too dear.",
         evidence_digest=poc_gate.evidence_digest, password=PASSWORD,
@@ -33,7 +33,7 @@ def test_a_refusal_says_why(poc_gate, actor_of, owner, engineer, business):
     assert "Too dear." in Notice.objects.get(event="gate.rejected").text and owner.full_name in told("gate.rejected")
 
 
-def test_a_gate_taken_back_is_told_to_those_who_were_asked(poc_gate, actor_of, owner, engineer, business):
+def test_a_gate_taken_back_is_told_to_those_who_were_asked(business, poc_gate, actor_of, owner, engineer):
     services.withdraw(actor=actor_of(owner), gate_id=poc_gate.id, reason="Another plan.")
     assert business.full_name in told("gate.withdrawn") and owner.full_name not in told("gate.withdrawn")
     assert engineer.full_name in told("gate.withdrawn")

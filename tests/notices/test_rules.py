@@ -64,3 +64,16 @@ def test_pauses_grow_and_end():
     moments = [rules.next_try(n, NOW, rules.PAUSES) for n in range(1, len(rules.PAUSES) + 2)]
     assert moments[0] == NOW + timedelta(seconds=5) and moments[-1] is None
     assert sum(rules.PAUSES, timedelta()) > timedelta(days=3)
+
+
+def test_the_receivers_recipe_of_the_documents_holds():
+    from pathlib import Path
+
+    text = (Path(__file__).resolve().parents[2] / "docs/how-to/webhooks.md").read_text()
+    recipe: dict = {}
+    exec(text.split("```python\n")[1].split("```")[0], recipe)
+    key, body, stamp = rules.new_key(), '{"a":"é"}', int(recipe["time"].time())
+    headers = rules.headers([rules.new_key(), key], notice_id="n", timestamp=stamp, body=body)
+    assert recipe["is_genuine"](key, headers, body.encode()) and not recipe["is_genuine"](key, headers, body.encode() + b" ")
+    old = rules.headers([key], notice_id="n", timestamp=stamp - 301, body=body)
+    assert not recipe["is_genuine"](key, old, body.encode())

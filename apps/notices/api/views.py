@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema
-from rest_framework import generics, serializers, status
+from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from apps.core.api import actor_of
 from apps.core.doors import durable
+from apps.core.forms import given
+from apps.core.rest import ListView, View, operation
 from apps.notices import selectors, services
 from apps.notices.api.serializers import (
     ChangedWebhookSerializer,
@@ -23,23 +23,17 @@ from apps.notices.api.serializers import (
 from apps.notices.models import Delivery, Webhook
 
 
-def given(form: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
-    """The validated body; raises Invalid naming each wrong field."""
-    filled = form(data=request.data)
-    filled.is_valid(raise_exception=True)
-    return filled.validated_data
-
-
-class WebhooksView(generics.ListAPIView[Webhook]):
+class WebhooksView(ListView):
     """Addresses that are told of events."""
 
+    lists = "List the addresses that are told of events."
     serializer_class = WebhookSerializer
 
     def get_queryset(self) -> Any:
         """All, ended ones too."""
         return selectors.webhooks(actor_of(self.request)) if self.request else Webhook.objects.none()
 
-    @extend_schema(request=NewWebhookSerializer, responses={201: WebhookWithKeySerializer})
+    @operation(request=NewWebhookSerializer, responses={201: WebhookWithKeySerializer})
     @durable
     def post(self, request: Request) -> Response:
         """Add a webhook (administrators); its signing key is in this answer only."""
@@ -47,32 +41,32 @@ class WebhooksView(generics.ListAPIView[Webhook]):
         return Response(WebhookSerializer(row).data | {"signing_key": key}, status=status.HTTP_201_CREATED)
 
 
-class WebhookView(APIView):
+class WebhookView(View):
     """One webhook."""
 
-    @extend_schema(responses=WebhookSerializer)
+    @operation(responses=WebhookSerializer)
     def get(self, request: Request, webhook_id: str) -> Response:
         """How it is set up and how it does."""
         return Response(WebhookSerializer(selectors.webhook(actor_of(request), webhook_id)).data)
 
-    @extend_schema(request=ChangedWebhookSerializer, responses=WebhookSerializer)
+    @operation(request=ChangedWebhookSerializer, responses=WebhookSerializer)
     @durable
     def patch(self, request: Request, webhook_id: str) -> Response:
         """Change name, address or events."""
         row = services.change_webhook(actor=actor_of(request), webhook_id=webhook_id, **given(ChangedWebhookSerializer, request))
         return Response(WebhookSerializer(row).data)
 
-    @extend_schema(request=None, responses=WebhookSerializer)
+    @operation(responses=WebhookSerializer)
     @durable
     def delete(self, request: Request, webhook_id: str) -> Response:
         """End it; what it was told stays readable."""
         return Response(WebhookSerializer(services.end_webhook(actor=actor_of(request), webhook_id=webhook_id)).data)
 
 
-class RotateView(APIView):
+class RotateView(View):
     """The signing key of a webhook."""
 
-    @extend_schema(request=None, responses=WebhookWithKeySerializer)
+    @operation(responses=WebhookWithKeySerializer)
     @durable
     def post(self, request: Request, webhook_id: str) -> Response:
         """Replace it; for 24 hours the old one signs too."""
@@ -80,19 +74,20 @@ class RotateView(APIView):
         return Response(WebhookSerializer(row).data | {"signing_key": key})
 
 
-class TestView(APIView):
+class TestView(View):
     """Trying a webhook."""
 
-    @extend_schema(request=None, responses={202: DeliverySerializer})
+    @operation(responses={202: DeliverySerializer})
     @durable
     def post(self, request: Request, webhook_id: str) -> Response:
         """Send it a `webhook.test`."""
         return Response(DeliverySerializer(services.test_webhook(actor=actor_of(request), webhook_id=webhook_id)).data, status=202)
 
 
-class DeliveriesView(generics.ListAPIView[Delivery]):
+class DeliveriesView(ListView):
     """What a webhook was told, with every try."""
 
+    lists = "List what a webhook was told, with every try."
     serializer_class = DeliverySerializer
 
     def get_queryset(self) -> Any:
@@ -100,19 +95,20 @@ class DeliveriesView(generics.ListAPIView[Delivery]):
         return selectors.deliveries(actor_of(self.request), self.kwargs["webhook_id"]) if self.request else Delivery.objects.none()
 
 
-class RedeliverView(APIView):
+class RedeliverView(View):
     """One delivery."""
 
-    @extend_schema(request=None, responses={202: DeliverySerializer})
+    @operation(responses={202: DeliverySerializer})
     @durable
     def post(self, request: Request, delivery_id: str) -> Response:
         """Try it again from the start."""
         return Response(DeliverySerializer(services.redeliver(actor=actor_of(request), delivery_id=delivery_id)).data, status=202)
 
 
-class MineView(generics.ListAPIView[Delivery]):
+class MineView(ListView):
     """What I was told."""
 
+    lists = "List what you were told."
     serializer_class = MineSerializer
 
     def get_queryset(self) -> Any:
@@ -120,15 +116,15 @@ class MineView(generics.ListAPIView[Delivery]):
         return selectors.mine(actor_of(self.request)) if self.request else Delivery.objects.none()
 
 
-class MailView(APIView):
+class MailView(View):
     """Notices by email."""
 
-    @extend_schema(responses=MailChoiceSerializer)
+    @operation(responses=MailChoiceSerializer)
     def get(self, request: Request) -> Response:
         """Whether they come."""
         return Response({"wanted": selectors.wants_mail(actor_of(request).user_id)})
 
-    @extend_schema(request=MailChoiceSerializer, responses=MailChoiceSerializer)
+    @operation(request=MailChoiceSerializer, responses=MailChoiceSerializer)
     @durable
     def put(self, request: Request) -> Response:
         """Choose."""
