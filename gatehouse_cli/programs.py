@@ -129,6 +129,8 @@ def portal_environment(layout: Layout, process: str, role: str) -> dict[str, str
     }
     if process in {"control", "relay", "schedule", "manage"}:
         variables["GATEHOUSE_ORDER_KEY"] = str(keyring.private_key_path(data, "order"))
+    if process == "control":
+        variables |= {key: value for key, value in os.environ.items() if key.startswith(("GATEHOUSE_EMAIL_", "GATEHOUSE_WEBHOOKS_"))}
     if process == "seal":
         variables["GATEHOUSE_SEAL_KEY"] = str(keyring.private_key_path(data, "seal"))
     return variables
