@@ -9,6 +9,7 @@ from apps.decisions.models import Decision
 from apps.deployments.models import Deployment
 from apps.registry import rules, selectors
 from apps.registry.models import AliasRecord, ModelVersion, RegisteredModel
+from apps.registry.selectors import cards, evaluations
 from apps.usecases.models import UseCase
 
 SHOWN = 200
@@ -103,18 +104,18 @@ def version(actor: Actor, name: str, number: int) -> VersionPage:
     return page
 
 
-TITLES = {
-    "intended_use": "Intended use",
-    "out_of_scope": "Out of scope",
-    "limitations": "Limitations",
-    "training_data": "Training data",
-    "evaluation": "Evaluation",
-    "explainability": "Explainability",
-    "ethical": "Ethical considerations",
-    "owner_contact": "Owner and contact",
-}
+def more(version: ModelVersion) -> dict[str, Any]:
+    """What the page of a version leads on to, in short: counts, and the version before it."""
+    before = ModelVersion.objects.filter(model_id=version.model_id, version__lt=version.version).order_by("-version").first()
+    return {
+        "evaluations": len(evaluations.in_force(version)),
+        "failures": cards.failure_modes(version.model, version=version.version).count(),
+        "previous": before.version if before else None,
+    }
+
+
 # (field, title, hint) of every part of a card.
 CARD = tuple(
-    (name, TITLES[name], hint[:1].upper() + hint[1:] + ("." if name in rules.CARD_NEEDED else ". Not asked by gates."))
+    (name, rules.CARD_TITLES[name], hint[:1].upper() + hint[1:] + ("." if name in rules.CARD_NEEDED else ". Not asked by gates."))
     for name, hint in rules.CARD_FIELDS.items()
 )

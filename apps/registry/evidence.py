@@ -6,6 +6,7 @@ from typing import Any
 from apps.core.actor import Actor
 from apps.core.canonical import digest_of
 from apps.core.evidence import Check, CheckResult, EvidenceSubject, Parameter, failed, missing, passed
+from apps.registry import evidence_evaluations as more_checks
 from apps.registry import rules, selectors
 from apps.registry.models import ModelVersion
 
@@ -129,6 +130,24 @@ CHECKS: dict[str, Check] = {
             },
         ),
         Check("registry.lineage_complete", "Data, run, author and requirements are known", lineage_complete),
+        Check(
+            "registry.bias_within_bound", "No group is treated much worse than another", _about_version(more_checks.bias_within_bound),
+            {
+                "least_ratio": Parameter(float, 0.8, "smallest ratio of selection rates between two groups (the four-fifths rule)", 0.0, 1.0),
+                "by_interval": Parameter(bool, False, "hold the lower end of the 95% interval against the bound, not the ratio itself"),
+                "least_n": Parameter(int, 1, "fewest cases a group must have to be judged", 1, 1_000_000),
+                "attributes": Parameter(str, "", "attributes that must be audited, separated by commas"),
+            },
+        ),
+        Check(
+            "registry.evaluation_not_worse", "The model is not worse than the version in production",
+            _about_version(more_checks.evaluation_not_worse),
+            {
+                "margin": Parameter(float, 0.0, "how much worse a figure may be, in its own unit", 0.0, 1_000_000.0),
+                "metrics": Parameter(str, "", "figures that are compared, separated by commas; empty: all that say which way is better"),
+                "same_data": Parameter(bool, True, "both evaluations must name the same dataset"),
+            },
+        ),
         Check("registry.digest_known", "The artifact is digested and unchanged", digest_known),
     )
 }  # fmt: skip

@@ -49,9 +49,10 @@ def test_what_is_not_there_is_a_404(api, make_user, path):
     assert api(make_user("admin")).get(f"/api/v1/models/{path}").status_code == 404
 
 
-def test_a_card_is_saved_over_rest_and_what_it_lacks_is_said(ready, api, make_user):
-    row = ready()
-    client, where = api(make_user("ml_engineer")), f"/api/v1/models/{row.model.name}/versions/1/card/"
+def test_a_card_is_saved_over_rest_and_what_it_lacks_is_said(ready, endpoint, api, make_user):
+    engineer = make_user("ml_engineer")
+    row = ready(endpoint(engineer))
+    client, where = api(engineer), f"/api/v1/models/{row.model.name}/versions/1/card/"
     assert client.get(where).json()["revision"] == 0
     saved = client.put(where, {"intended_use": "rank members for outreach", "revision": 0}).json()
     assert saved["revision"] == 1 and "limitations" in saved["missing"] and 0 < saved["completeness"] < 1

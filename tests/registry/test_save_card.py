@@ -9,25 +9,33 @@ pytestmark = pytest.mark.django_db
 FULL = dict.fromkeys(rules.CARD_FIELDS, "as agreed with care managers")
 
 
-def test_a_saved_card_is_complete_counted_and_in_the_trail(ready, make_user, actor_of, events):
-    row, engineer = ready(), make_user("ml_engineer")
+def test_a_saved_card_is_complete_counted_and_in_the_trail(ready, endpoint, make_user, actor_of, events):
+    engineer = make_user("ml_engineer")
+    row = ready(endpoint(engineer))
     card = services.save_card(actor=actor_of(engineer), version_id=row.id, **FULL)
     assert card.revision == 1 and card.updated_by == str(engineer) and not rules.missing_in_card(card)
     assert events("registry.card.saved", row.label)[0].facts["after"]["limitations"] == FULL["limitations"]
 
 
-def test_saving_the_same_again_changes_nothing(ready, make_user, actor_of, events):
-    row, engineer = ready(), actor_of(make_user("ml_engineer"))
+def test_saving_the_same_again_changes_nothing(ready, endpoint, make_user, actor_of, events):
+    user = make_user("ml_engineer")
+    row, engineer = ready(endpoint(user)), actor_of(user)
     services.save_card(actor=engineer, version_id=row.id, **FULL)
     assert services.save_card(actor=engineer, version_id=row.id, **FULL).revision == 1
     assert len(events("registry.card.saved", row.label)) == 1
 
 
-def test_saving_over_somebody_elses_save_is_refused(ready, make_user, actor_of):
-    row, engineer = ready(), actor_of(make_user("ml_engineer"))
+def test_saving_over_somebody_elses_save_is_refused(ready, endpoint, make_user, actor_of):
+    user = make_user("ml_engineer")
+    row, engineer = ready(endpoint(user)), actor_of(user)
     services.save_card(actor=engineer, version_id=row.id, revision=0, limitations="weak on weekends")
     with pytest.raises(Conflict, match="Read it again"):
         services.save_card(actor=engineer, version_id=row.id, revision=0, limitations="none")
+
+
+def test_an_engineer_does_not_write_the_card_of_somebody_elses_model(ready, make_user, actor_of):
+    with pytest.raises(NotAllowed, match="Ask its owner"):
+        services.save_card(actor=actor_of(make_user("ml_engineer")), version_id=ready().id, ethical="x")
 
 
 @pytest.mark.parametrize("role", ["auditor", "approver:risk"])

@@ -13,7 +13,9 @@ from apps.core.doors import call
 from apps.core.errors import DomainError
 from apps.core.fields import whole
 from apps.dashboard import selectors_models as reads
+from apps.dashboard.web.models_shared import editable
 from apps.registry import services
+from apps.registry.selectors import cards
 from apps.usecases.models import UseCase
 
 
@@ -34,7 +36,9 @@ def models(request: HttpRequest) -> HttpResponse:
 def model(request: HttpRequest, name: str) -> HttpResponse:
     """One registered model: its versions, newest first."""
     found, versions, aliases, usecases = reads.model(_actor(request), name)
-    return render(request, "registry/model.html", {"model": found, "versions": versions, "aliases": aliases, "usecases": usecases})
+    failures = cards.in_order(cards.failure_modes(found))
+    context = {"model": found, "versions": versions, "aliases": aliases, "usecases": usecases, "failures": failures}
+    return render(request, "registry/model.html", context)
 
 
 def _begins_at(actor: Actor, found: reads.VersionPage) -> UseCase | None:
@@ -65,7 +69,8 @@ def version(request: HttpRequest, name: str, number: int) -> HttpResponse:
         (field, title, hint, request.POST.get(field, text) if refusal else text, errors.get(field, ())) for field, title, hint, text in found.card
     ]
     context = {
-        "page": found, "version": found.version, "typed": typed, "begins_at": _begins_at(actor, found), "refusal": refusal, "editable": actor.has_role("ml_engineer", "admin"),
+        "page": found, "version": found.version, "typed": typed, "begins_at": _begins_at(actor, found), "refusal": refusal, "editable": editable(actor, found.version.model),
+        "more": reads.more(found.version),
         "columns": (found.version.signature or {}).get("inputs") or [],
     }  # fmt: skip
     return render(request, "registry/version.html", context, status=refusal.status if refusal else 200)

@@ -2,14 +2,25 @@
 
 from django.urls import path
 
-from apps.registry.api import views
+from apps.registry.api import cards, compare, evaluations, views
 
 urlpatterns = [
     path("models/", views.ModelsView.as_view()),
     path("models/<str:name>/", views.ModelView.as_view()),
+    path("models/<str:name>/compare/", compare.CompareView.as_view()),
+    path("models/<str:name>/failure-modes/", cards.FailureModesView.as_view()),
+    path("failure-modes/<uuid:failure_id>/", cards.FailureModeView.as_view()),
     path("models/<str:name>/versions/", views.VersionsView.as_view()),
     path("models/<str:name>/versions/<int:number>/", views.VersionView.as_view()),
     path("models/<str:name>/versions/<int:number>/card/", views.CardView.as_view()),
+    path("models/<str:name>/versions/<int:number>/card/revisions/", cards.RevisionsView.as_view()),
+    path("models/<str:name>/versions/<int:number>/card/diff/", cards.RevisionDiffView.as_view()),
+    path("models/<str:name>/versions/<int:number>/card/html/", cards.CardExportView.as_view(), {"kind": "html"}),
+    path("models/<str:name>/versions/<int:number>/card/markdown/", cards.CardExportView.as_view(), {"kind": "markdown"}),
+    path("models/<str:name>/versions/<int:number>/evaluations/", evaluations.EvaluationsView.as_view()),
+    path("models/<str:name>/versions/<int:number>/evaluations/from-run/", evaluations.FromRunView.as_view()),
+    path("evaluations/<uuid:evaluation_id>/", evaluations.EvaluationView.as_view()),
+    path("evaluation-schema/", evaluations.SchemaView.as_view(), name="evaluation-schema"),
     path("models/<str:name>/versions/<int:number>/sync/", views.SyncView.as_view()),
     path("models/<str:name>/versions/<int:number>/lineage/", views.LineageView.as_view()),
 ]

@@ -6,18 +6,6 @@ from django.db import models
 from apps.core.models import BaseModel
 from apps.registry.models.governance import Experiment, ModelQuerySet, RegistryQuerySet
 
-__all__ = [
-    "AliasRecord",
-    "Dataset",
-    "Experiment",
-    "ModelCard",
-    "ModelVersion",
-    "RegisteredModel",
-    "RegistryQuerySet",
-    "RunInput",
-    "VersionIntent",
-]
-
 VERSION_STATES = ("pending", "ready", "failed", "changed")
 
 
@@ -127,6 +115,8 @@ class ModelCard(BaseModel):
     explainability = models.TextField(blank=True, default="")
     ethical = models.TextField(blank=True, default="")
     owner_contact = models.TextField(blank=True, default="")
+    hardware = models.TextField(blank=True, default="")
+    instructions = models.TextField(blank=True, default="")
     revision = models.PositiveIntegerField(default=0)
     updated_by = models.CharField(max_length=300, blank=True, default="")
     updated_at = models.DateTimeField(null=True, blank=True)
@@ -161,3 +151,31 @@ class VersionIntent(BaseModel):
     actor_label = models.CharField(max_length=300)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     version = models.ForeignKey(ModelVersion, null=True, blank=True, on_delete=models.SET_NULL, related_name="intents")
+
+
+# The rest of the tables, in files of their own: they build on those above.
+from apps.registry.models.cards import CardRevision, FailureMode  # noqa: E402
+from apps.registry.models.datasets import GovernedDataset, LineageEvent, RunEdge  # noqa: E402
+from apps.registry.models.evaluations import Evaluation  # noqa: E402
+from apps.registry.models.scans import ArtifactScan, MlflowContact  # noqa: E402
+
+__all__ = [
+    "VERSION_STATES",
+    "AliasRecord",
+    "ArtifactScan",
+    "CardRevision",
+    "Dataset",
+    "Evaluation",
+    "Experiment",
+    "FailureMode",
+    "GovernedDataset",
+    "LineageEvent",
+    "MlflowContact",
+    "ModelCard",
+    "ModelVersion",
+    "RegisteredModel",
+    "RegistryQuerySet",
+    "RunEdge",
+    "RunInput",
+    "VersionIntent",
+]

@@ -12,23 +12,50 @@ from django.conf import settings
 
 from apps.core.actor import Actor, Role
 from apps.core.errors import Invalid, NotAllowed
+from apps.registry.rules.cards import (
+    CARD_FIELDS,
+    CARD_LEAST_WORDS,
+    CARD_MOST_CHARACTERS,
+    CARD_NEEDED,
+    CARD_TITLES,
+    Completeness,
+    card_texts,
+    check_card,
+    completeness,
+    missing_in_card,
+    prefilled_card,
+)
+
+__all__ = [
+    "CARD_FIELDS",
+    "CARD_LEAST_WORDS",
+    "CARD_MOST_CHARACTERS",
+    "CARD_NEEDED",
+    "CARD_TITLES",
+    "PROTECTED_ALIASES",
+    "SOURCE_SCHEMES",
+    "Completeness",
+    "DatasetFacts",
+    "VersionFacts",
+    "alias_key",
+    "artifact_root_of",
+    "card_texts",
+    "check_card",
+    "check_may_edit",
+    "check_may_read_mlflow",
+    "check_may_write_mlflow",
+    "check_source",
+    "completeness",
+    "feature_names",
+    "folders_above",
+    "missing_in_card",
+    "prefilled_card",
+    "protecting_environment",
+    "unpinned",
+]
 
 # Only these lead to a folder whose files the portal can read and digest.
 SOURCE_SCHEMES = ("models", "runs", "mlflow-artifacts")
-
-CARD_FIELDS = {
-    "intended_use": "what it is for and who uses it",
-    "out_of_scope": "what it must not be used for",
-    "limitations": "where it is known to be wrong or weak",
-    "training_data": "which data it learned from",
-    "evaluation": "how it was judged, on which data, with which result",
-    "explainability": "how a person can see why it answered so",
-    "ethical": "who may be harmed or treated unfairly, and what was done about it",
-    "owner_contact": "whom to ask",
-}
-CARD_NEEDED = ("intended_use", "out_of_scope", "limitations", "training_data", "evaluation", "ethical", "owner_contact")
-CARD_LEAST_WORDS = 3
-CARD_MOST_CHARACTERS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,45 +170,6 @@ def folders_above(path: str) -> list[str]:
     return ["/".join(segments[:n]) for n in range(len(segments), 0, -1)]
 
 
-def check_card(fields: Mapping[str, Any]) -> None:
-    """Known fields with text of bearable length."""
-    if unknown := sorted(set(fields) - set(CARD_FIELDS)):
-        raise Invalid(
-            f"{unknown[0]}: not a field of a model card. Known: {', '.join(CARD_FIELDS)}.", errors={unknown[0]: ["Unknown field."]}
-        )
-    for name, text in fields.items():
-        if not isinstance(text, str) or len(text) > CARD_MOST_CHARACTERS or "\x00" in text:
-            raise Invalid(f"{name}: give text of at most {CARD_MOST_CHARACTERS:,} characters.", errors={name: ["Not such a text."]})
-
-
-def card_texts(card: Any) -> dict[str, str]:
-    """Field -> text of a card, given as a mapping or as an object with those attributes."""
-    if isinstance(card, Mapping):
-        return {name: str(card.get(name) or "") for name in CARD_FIELDS}
-    return {name: str(getattr(card, name, "") or "") for name in CARD_FIELDS}
-
-
-def missing_in_card(card: Any) -> list[str]:
-    """Needed fields that are empty or hold fewer than three words, in the order people fill them in."""
-    texts = card_texts(card)
-    return [name for name in CARD_NEEDED if len(texts[name].split()) < (1 if name == "owner_contact" else CARD_LEAST_WORDS)]
-
-
-@dataclass(frozen=True, slots=True)
-class Completeness:
-    """How far a card is: needed fields filled in, of all needed ones, and which are missing."""
-
-    filled: int
-    total: int
-    missing: tuple[str, ...]
-
-
-def completeness(card: Any) -> Completeness:
-    """How far a card (mapping or object) is."""
-    lacking = missing_in_card(card)
-    return Completeness(len(CARD_NEEDED) - len(lacking), len(CARD_NEEDED), tuple(lacking))
-
-
 def feature_names(signature: Mapping[str, Any]) -> list[str]:
     """Names of the input columns, in order; [] for a model that takes a bare tensor."""
     return [i["name"] for i in signature.get("inputs") or [] if i.get("name")]
@@ -191,18 +179,3 @@ def unpinned(requirements: str) -> list[str]:
     """Lines of a requirements text that do not fix one version."""
     lines = [line.split("#")[0].strip() for line in requirements.splitlines()]
     return [line for line in lines if line and not line.startswith("-") and "==" not in line and " @ " not in line]
-
-
-def prefilled_card(facts: VersionFacts) -> dict[str, str]:
-    """What the run itself says for a card: data and evaluation. People edit it; it never overwrites what they wrote."""
-    out: dict[str, str] = {}
-    if facts.datasets:
-        out["training_data"] = "\n".join(
-            f"{d.context or 'input'}: {d.name}, digest {d.digest}"
-            + (f", {d.profile['num_rows']:,} rows" if isinstance(d.profile.get("num_rows"), int) else "")
-            for d in facts.datasets
-        )
-    known = {k: v for k, v in facts.metrics.items() if v is not None}
-    if known:
-        out["evaluation"] = "Logged by the run:\n" + "\n".join(f"{name}: {value:.6g}" for name, value in sorted(known.items()))
-    return out

@@ -1,7 +1,8 @@
 """Writes of the registry, one verb each. `sync` talks to MLflow first and then makes one of these calls."""
 
 from apps.registry.services.aliases import record_alias, remove_alias
-from apps.registry.services.cards import save_card
+from apps.registry.services.cards import change_failure_mode, record_failure_mode, save_card
+from apps.registry.services.evaluations import attach_evaluation, attach_from_run
 from apps.registry.services.governance import check_access
 from apps.registry.services.sync import apply_alias, discover, request_sync, sync_version
 from apps.registry.services.versions import created_experiment, created_model, created_version, mark_changed, note_download, record_version
@@ -9,7 +10,10 @@ from apps.registry.services.writes import begin_write, deny_write, fail_write
 
 __all__ = [
     "apply_alias",
+    "attach_evaluation",
+    "attach_from_run",
     "begin_write",
+    "change_failure_mode",
     "check_access",
     "created_experiment",
     "created_model",
@@ -20,6 +24,7 @@ __all__ = [
     "mark_changed",
     "note_download",
     "record_alias",
+    "record_failure_mode",
     "record_version",
     "remove_alias",
     "request_sync",

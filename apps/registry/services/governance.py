@@ -66,7 +66,9 @@ def _subject(verb: str, obj_type: str, key: Mapping[str, Any]) -> Subject:
         value = key.get(name)
         return str(value) if isinstance(value, str | int) else ""
 
-    found = Subject(obj_type, obj_type if obj_type != "none" else "thing", run_id=text("run_id"), model_id=text("model_id"), path=text("path"))
+    found = Subject(
+        obj_type, obj_type if obj_type != "none" else "thing", run_id=text("run_id"), model_id=text("model_id"), path=text("path")
+    )
     if (name := text("name")) and obj_type in {"model", "version", "artifact"}:
         found.models.append(name)
         found.label = f"model {name}"
@@ -132,7 +134,9 @@ def _check_tags(actor: Actor, subject: Subject, sent: Mapping[str, Any]) -> None
         return
     if subject.obj_type == "version" and subject.version is not None and sights.live_for(subject.version):
         return
-    raise NoLiveDecision(f"The tag {claimed!r} says what a decision says, and no live decision allows it here. {_gate(actor, subject.version)}.")
+    raise NoLiveDecision(
+        f"The tag {claimed!r} says what a decision says, and no live decision allows it here. {_gate(actor, subject.version)}."
+    )
 
 
 def _check_named(actor: Actor, version: ModelVersion | None, alias: str, environment: str, model: str) -> None:
@@ -168,7 +172,9 @@ def _guard_model(actor: Actor, verb: str, subject: Subject, key: Mapping[str, An
         held = AliasRecord.objects.filter(model__name=name, ended_at=None).values_list("alias", flat=True)
         if protected := next((a for a in held if rules.protecting_environment(a)), ""):
             what = "be renamed" if renamed else "be deleted"
-            raise NoLiveDecision(f"The model {name} cannot {what} while its alias {protected!r} is set. Request a gate at {sights.gate_url(actor, None)}.")
+            raise NoLiveDecision(
+                f"The model {name} cannot {what} while its alias {protected!r} is set. Request a gate at {sights.gate_url(actor, None)}."
+            )
     if renamed:
         _check_name_is_free(actor, str(sent["new_name"]))
 
@@ -209,7 +215,9 @@ def _guard_version(actor: Actor, verb: str, subject: Subject, key: Mapping[str, 
         return
     if _frozen(ModelVersion.objects.filter(id=row.id)).exists():
         what = "keeps its tags" if tags else "cannot be deleted"
-        raise NoLiveDecision(f"{row.label} {what}: a gate or decision names it. Register a new version and request its gate at {_page(actor, row)}.")
+        raise NoLiveDecision(
+            f"{row.label} {what}: a gate or decision names it. Register a new version and request its gate at {_page(actor, row)}."
+        )
     if not tags and (protected := sights.protected_alias_of(row)):
         raise NoLiveDecision(f"{row.label} cannot be deleted while the alias {protected!r} points at it. {_gate(actor, row)}.")
 
@@ -233,7 +241,9 @@ def _guard_stage(actor: Actor, name: str, row: ModelVersion | None, sent: Mappin
     if archives is True or str(archives).lower() == "true":
         rows = ModelVersion.objects.select_related("model").filter(model__name=name).exclude(id=row.id if row else None)
         if other := next((v for v in _frozen(rows) if sights.live_for(v)), None):
-            raise NoLiveDecision(f"archive_existing_versions: {other.label} is decided for use and cannot be archived. Leave it out, or revoke first.")
+            raise NoLiveDecision(
+                f"archive_existing_versions: {other.label} is decided for use and cannot be archived. Leave it out, or revoke first."
+            )
 
 
 def _guard_run(actor: Actor, verb: str, subject: Subject, key: Mapping[str, Any], sent: Mapping[str, Any]) -> None:

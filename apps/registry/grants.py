@@ -1,0 +1,9 @@
+"""What the application's database role may do here: what was kept, attached, scanned or received is only ever added."""
+
+GRANTS = {
+    "registry_cardrevision": {"gatehouse_app": ["SELECT", "INSERT"]},
+    "registry_evaluation": {"gatehouse_app": ["SELECT", "INSERT", "UPDATE"]},
+    "registry_artifactscan": {"gatehouse_app": ["SELECT", "INSERT"]},
+    "registry_lineageevent": {"gatehouse_app": ["SELECT", "INSERT"]},
+    "registry_failuremode": {"gatehouse_app": ["SELECT", "INSERT", "UPDATE"]},
+}
