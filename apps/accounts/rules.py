@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from apps.core.actor import Actor, Function, Role
-from apps.core.errors import Invalid, NotAllowed, TooMany
+from apps.core.errors import Conflict, Invalid, NotAllowed, TooMany
 
 SCOPES = {
     "read": "read everything its owner may read",
@@ -27,6 +27,12 @@ def check_may_administer(actor: Actor) -> None:
     """Only administrators and our own processes change accounts."""
     if not actor.is_admin:
         raise NotAllowed("Only an administrator may change accounts and roles. Ask one.")
+
+
+def check_administrators_left(others: int | None) -> None:
+    """There is always an administrator; `others` is None when the one who leaves is none."""
+    if others == 0:
+        raise Conflict("This is the last administrator. Give somebody else the role first.")
 
 
 def check_role(role: str, function: str) -> None:

@@ -6,14 +6,15 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from guardian.models import UserObjectPermission
 
+from apps.accounts import rules
 from apps.accounts.models import ApiToken, RoleAssignment, User
 from apps.core.actor import Actor
 from apps.core.clock import now
-from apps.core.errors import SignInNeeded
+from apps.core.errors import NotFound, SignInNeeded
 from apps.core.ids import secret_hash
 
 
@@ -63,9 +64,33 @@ def actor_from_token(raw: str, *, request: HttpRequest | None = None) -> Actor:
     return actor_from_user(token.user, request=request, token=token)
 
 
-def users(actor: Actor) -> QuerySet[User]:
-    """Active people, for choosing an owner or sponsor; any signed-in person may see names."""
-    return User.objects.filter(is_active=True).prefetch_related("role_assignments").order_by("full_name")
+def users(actor: Actor, *, search: str = "", closed: bool = False) -> QuerySet[User]:
+    """People by name with roles, for choosing an owner or sponsor: any signed-in person may see names. `closed`: administrators only."""
+    if closed:
+        return accounts(actor, search=search)
+    rows = User.objects.filter(is_active=True).prefetch_related("role_assignments").order_by("full_name", "id")
+    return rows.filter(Q(full_name__icontains=search) | Q(email__icontains=search)) if search else rows
+
+
+def accounts(actor: Actor, *, search: str = "") -> QuerySet[User]:
+    """All accounts, closed ones too, by name, with roles; for administrators."""
+    rules.check_may_administer(actor)
+    rows = User.objects.prefetch_related("role_assignments").order_by("full_name", "id")
+    return rows.filter(Q(full_name__icontains=search) | Q(email__icontains=search)) if search else rows
+
+
+def account(actor: Actor, user_id: Any) -> User:
+    """One account for an administrator, closed ones too; an active one for anybody; else NotFound."""
+    rows = accounts(actor) if actor.is_admin else users(actor)
+    found = rows.filter(id=user_id).first()
+    if found is None:
+        raise NotFound("There is no such account. Look under People or GET /api/v1/users/.")
+    return found
+
+
+def live_tokens(user: User) -> int:
+    """How many of the person's tokens work now."""
+    return user.tokens.filter(revoked_at=None, expires_at__gt=now()).count() if user.is_active else 0
 
 
 def user_by_email(email: str) -> User | None:

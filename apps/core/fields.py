@@ -28,6 +28,7 @@ class Field:
     value: str = ""
     errors: tuple[str, ...] = ()
     wide: bool = False
+    autocomplete: str = ""
 
 
 def filled(fields: Iterable[Field], values: Mapping[str, Any], errors: Mapping[str, Sequence[str]] | None = None) -> list[Field]:

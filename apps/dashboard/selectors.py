@@ -16,6 +16,7 @@ PLACES: tuple[tuple[str, str, frozenset[str]], ...] = (
     ("Endpoints", "deployments:endpoints", frozenset({Role.ML_ENGINEER, Role.APPROVER, Role.AUDITOR, Role.ADMIN})),
     ("Hosts", "deployments:hosts", frozenset({Role.ML_ENGINEER, Role.ADMIN})),
     ("Rates", "rates", frozenset({Role.ML_ENGINEER, Role.ADMIN})),
+    ("People", "accounts:people", frozenset({Role.ADMIN})),
     ("Trail", "audit:explorer", frozenset({Role.AUDITOR, Role.ADMIN, Role.APPROVER, Role.ML_ENGINEER})),
 )
 # Pages below a place whose addresses begin otherwise.

@@ -3,6 +3,7 @@
 import pytest
 
 from apps.accounts.models import ApiToken
+from tests.conftest import PASSWORD
 from tests.deployments_web.conftest import words
 
 pytestmark = pytest.mark.django_db
@@ -44,3 +45,14 @@ def test_a_visitor_is_sent_to_sign_in(client):
 def test_what_is_not_there_is_said_in_words(page_of, make_user, path):
     answer = page_of(make_user("admin")).get(path)
     assert answer.status_code == 404 and "Go to my home page" in words(answer)
+
+
+def test_a_new_password_needs_the_current_one_ends_other_sessions_and_keeps_this_one(page_of, client, make_user):
+    person, new = make_user("stakeholder"), "another horse battery staple"
+    browser, other = page_of(person), page_of(person)
+    refused = browser.post("/account/password/", {"current": "wrong", "password": new})
+    assert refused.status_code == 403 and "The password is not right." in words(refused)
+    assert browser.post("/account/password/", {"current": PASSWORD, "password": "short"}).status_code == 400
+    assert "Your password is changed." in words(browser.post("/account/password/", {"current": PASSWORD, "password": new}, follow=True))
+    assert browser.get("/account/").status_code == 200 and other.get("/account/").status_code == 302
+    assert client.post("/sign-in/", {"email": person.email, "password": new}).status_code == 302

@@ -17,6 +17,11 @@ from apps.dashboard.web import edits, kpi_forms
 DOORS: dict[str, tuple[str, str]] = {
     "account/": ("POST tokens/", "issue_token"),
     "account/tokens/<uuid:token_id>/revoke/": ("DELETE tokens/{token_id}/", "revoke_token"),
+    "account/password/": ("POST users/{user_id}/password/", "set_password"),
+    "people/": ("POST users/", "create_user"),
+    "people/<uuid:user_id>/roles/": ("POST users/{user_id}/roles/", "assign_role"),
+    "people/<uuid:user_id>/roles/remove/": ("DELETE users/{user_id}/roles/", "remove_role"),
+    "people/<uuid:user_id>/close/": ("DELETE users/{user_id}/", "deactivate_user"),
     "endpoints/new/": ("POST endpoints/", "create_endpoint"),
     "endpoints/<slug:slug>/deploy/": ("POST deployments/", "request_deployment"),
     "endpoints/<slug:slug>/roll-back/": ("POST endpoints/{reference}/roll-back/", "roll_back"),

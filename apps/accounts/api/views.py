@@ -8,7 +8,7 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.accounts import selectors, services
+from apps.accounts import doors, selectors, services
 from apps.accounts.api.serializers import (
     IssuedTokenSerializer,
     MeSerializer,
@@ -22,10 +22,9 @@ from apps.accounts.api.serializers import (
 from apps.accounts.models import User
 from apps.core.actor import Actor
 from apps.core.api import actor_of
-from apps.core.doors import call, durable
-from apps.core.errors import CredentialsRefused, NotFound
+from apps.core.doors import durable
 from apps.core.forms import given
-from apps.core.rest import ListView, View, operation
+from apps.core.rest import Filter, ListView, View, operation
 
 
 class MeView(View):
@@ -41,13 +40,17 @@ class MeView(View):
 class UsersView(ListView):
     """People, and making an account."""
 
-    lists = "List the people with an account, by name."
+    lists = "List the people with an account, newest first."
+    filters = {"search": Filter("Part of a name or address."), "closed": Filter("true: closed accounts too (administrators).", bool)}
 
     serializer_class = UserSerializer
 
     def get_queryset(self) -> Any:
-        """Active people."""
-        return selectors.users(actor_of(self.request)) if self.request else User.objects.none()
+        """Active people, or all for administrators who ask."""
+        if getattr(self, "swagger_fake_view", False):
+            return User.objects.none()
+        actor, query = actor_of(self.request), self.request.query_params
+        return selectors.users(actor, search=query.get("search", ""), closed=query.get("closed") == "true")
 
     @operation(request=NewUserSerializer, responses={201: UserSerializer}, refuses=(409,))
     def post(self, request: Request) -> Response:
@@ -67,7 +70,12 @@ def _create(actor: Any, data: dict[str, Any]) -> User:
 class UserView(View):
     """One account."""
 
-    @operation(responses={200: UserSerializer})
+    @operation(responses=UserSerializer)
+    def get(self, request: Request, user_id: str) -> Response:
+        """Read one account with its roles."""
+        return Response(UserSerializer(selectors.account(actor_of(request), user_id)).data)
+
+    @operation(responses={200: UserSerializer}, refuses=(409,))
     @durable
     def delete(self, request: Request, user_id: str) -> Response:
         """Close an account (administrators).
@@ -80,7 +88,7 @@ class UserView(View):
 class RolesView(View):
     """Roles of one account."""
 
-    @operation(request=RoleSerializer, responses={201: UserSerializer})
+    @operation(request=RoleSerializer, responses={201: UserSerializer}, refuses=(409,))
     @durable
     def post(self, request: Request, user_id: str) -> Response:
         """Give an account a role (administrators)."""
@@ -88,7 +96,7 @@ class RolesView(View):
         services.assign_role(actor=actor, user=user, **role)
         return Response(UserSerializer(User.objects.get(id=user.id)).data, status=status.HTTP_201_CREATED)
 
-    @operation(request=RoleSerializer, responses={200: UserSerializer})
+    @operation(request=RoleSerializer, responses={200: UserSerializer}, refuses=(409,))
     @durable
     def delete(self, request: Request, user_id: str) -> Response:
         """Take a role of an account away (administrators); what it allowed ends at once."""
@@ -100,9 +108,7 @@ class RolesView(View):
     def _read(request: Request, user_id: str) -> tuple[Actor, User, dict[str, str]]:
         data = given(RoleSerializer, request)
         actor = actor_of(request)
-        user = selectors.users(actor).filter(id=user_id).first()
-        if user is None:
-            raise NotFound("There is no such account.")
+        user = selectors.account(actor, user_id)
         return actor, user, data
 
 
@@ -113,14 +119,7 @@ class PasswordView(View):
     @operation(request=PasswordSerializer, responses=UserSerializer, refuses=(429,))
     def post(self, request: Request, user_id: str) -> Response:
         """Change a password: one's own (signed in, with `current`), or anybody's as an administrator."""
-        data = given(PasswordSerializer, request)
-        actor = actor_of(request)
-        try:
-            user = call(services.set_password, actor=actor, user_id=user_id, **data)
-        except CredentialsRefused:
-            email = User.objects.values_list("email", flat=True).get(id=user_id)
-            call(services.record_failure, email=email, ip=actor.ip, user_agent=actor.user_agent, purpose="password change")
-            raise
+        user = doors.set_password(actor=actor_of(request), user_id=user_id, **given(PasswordSerializer, request))
         return Response(UserSerializer(user).data)
 
 

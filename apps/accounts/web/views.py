@@ -4,18 +4,19 @@ from typing import cast
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import login, logout
+from django.contrib.auth import login, logout, update_session_auth_hash
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from apps.accounts import rules, selectors, services
+from apps.accounts import doors, rules, selectors, services
 from apps.accounts.models import User
 from apps.accounts.web.access import page
 from apps.core.doors import call
 from apps.core.errors import CredentialsRefused, DomainError, TooMany
+from apps.core.fields import Field, filled
 
 
 @sensitive_post_parameters("password")
@@ -59,22 +60,55 @@ def sign_out(request: HttpRequest) -> HttpResponse:
     return redirect("accounts:sign-in")
 
 
+PASSWORD = (
+    Field("current", "Current password", "password", required=True),
+    Field("password", "New password", "password", required=True, hint="At least 12 characters.", autocomplete="new-password"),
+)
+
+
 @require_http_methods(["GET", "POST"])
 @page
 def account(request: HttpRequest) -> HttpResponse:
     """My roles and API tokens; a new token's secret is shown once, on this answer only."""
     actor = request.actor  # type: ignore[attr-defined]
-    secret, refusal = None, None
-    if request.method == "POST":
-        try:
-            _, secret = call(
-                services.issue_token, actor=actor, user=cast(User, request.user),
-                name=request.POST.get("name", ""), scopes=request.POST.getlist("scopes"),
-            )  # fmt: skip
-        except DomainError as error:
-            refusal = error
-    context = {"tokens": selectors.tokens(actor)[:100], "scopes": rules.SCOPES, "secret": secret, "refusal": refusal, "actor": actor}
+    if request.method != "POST":
+        return _account(request)
+    try:
+        _, secret = call(
+            services.issue_token, actor=actor, user=cast(User, request.user),
+            name=request.POST.get("name", ""), scopes=request.POST.getlist("scopes"),
+        )  # fmt: skip
+    except DomainError as error:
+        return _account(request, error)
+    return _account(request, secret=secret)
+
+
+@sensitive_post_parameters("password", "current")
+@require_POST
+@page
+def password(request: HttpRequest) -> HttpResponse:
+    """Change my password; this session goes on, others end."""
+    actor = request.actor  # type: ignore[attr-defined]
+    try:
+        user = doors.set_password(
+            actor=actor, user_id=actor.user_id, password=request.POST.get("password", ""), current=request.POST.get("current", "")
+        )
+    except DomainError as error:
+        return _account(request, error)
+    update_session_auth_hash(request, user)
+    messages.success(request, "Your password is changed. Your other sessions have ended.")
+    return redirect("accounts:account")
+
+
+def _account(request: HttpRequest, refusal: DomainError | None = None, secret: str = "") -> HttpResponse:
+    actor = request.actor  # type: ignore[attr-defined]
+    context = {
+        "tokens": selectors.tokens(actor)[:100], "scopes": rules.SCOPES, "secret": secret, "refusal": refusal, "actor": actor,
+        "password_fields": filled(PASSWORD, {}, refusal.errors if refusal else None),
+    }  # fmt: skip
     response = render(request, "accounts/account.html", context, status=refusal.status if refusal else 200)
+    for name, value in refusal.headers.items() if refusal else ():
+        response.headers[name] = value
     response.headers["Cache-Control"] = "no-store"
     return response
 
