@@ -36,7 +36,7 @@ def _rule(layout: dict[str, Any], value: float, label: str, colour: str, dash: s
         {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": value, "y1": value, "line": {"color": colour, "dash": dash, "width": 2}}
     )
     layout["annotations"].append(
-        {"xref": "paper", "x": int(right), "xanchor": "right" if right else "left", "y": value, "yanchor": "top" if right else "bottom", "text": label, "showarrow": False, "font": {"color": colour, "size": 11}}
+        {"xref": "paper", "x": int(right), "xanchor": "right" if right else "left", "y": value, "yanchor": "top" if right else "bottom", "text": label, "showarrow": False, "bgcolor": "@sheet/0.7", "font": {"color": colour, "size": 11}}
     )
 
 
@@ -155,7 +155,7 @@ class _Axis:
             return {"tickformatstops": [{"dtickrange": [None, 86_400_000], "value": "%H:%M:%S\n%-d %b %Y"}, days], "hoverformat": "%-d %b %Y, %H:%M"}
         last = len(self.moments) - 1
         ticks = sorted({round(last * n / 5) for n in range(6)})
-        one_day = {i: f"{self.moments[i]:%-d %b}" if i == 0 or self.moments[i].date() != self.moments[i - 1].date() else f"{self.moments[i]:%H:%M:%S}" for i in ticks}
+        one_day = {i: f"{self.moments[i]:%-d %b %Y}" if i == 0 else f"{self.moments[i]:%-d %b}" if self.moments[i].date() != self.moments[i - 1].date() else f"{self.moments[i]:%H:%M:%S}" for i in ticks}
         return {
             "tickvals": ticks, "ticktext": [one_day[i] for i in ticks], "range": [-0.6, last + 0.6],
             "title": {"text": "one step a measured period", "font": {"color": "@ink-2", "size": 11}},

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from django.db.models.functions import Cast
 from apps.approvals.models import Gate
 from apps.core.actor import Actor
 from apps.core.clock import now
+from apps.core.templatetags.gatehouse import measured, utc
 from apps.kpis import selectors as kpis
 from apps.kpis.models import Baseline, CostEntry, Kpi, Measurement, ValueConversion
 from apps.kpis.rules import effects
@@ -20,6 +22,7 @@ from apps.usecases import rules, stage_line
 from apps.usecases.models import UseCase
 
 PER_PAGE = 50
+LISTED = 20
 BOARD = ("proposal", "poc", "pilot", "production", "on_hold", "stopped", "retired")
 # Where something runs comes first; in a stage, what has stood there longest.
 ORDER = ("production", "pilot", "poc", "proposal", "on_hold", "retired", "stopped")
@@ -89,6 +92,35 @@ class Overview:
     waiting: int
     incidents: int
     money: list[tuple[str, float, float]]  # currency, value realised, run cost
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One thing that waits for the person, most urgent first: what, why, the word for it, and the page where it is done."""
+
+    what: str
+    why: str
+    state: str
+    path: str
+    due_at: datetime | None = None
+
+
+def needs(actor: Actor, gates: Iterable[tuple[Gate, str]]) -> list[Need]:
+    """What the person is asked for now: gates that wait for them, then incidents and missed KPIs of the use cases they answer for."""
+    waiting = [Need(f"{g.usecase.name}: {g}", why, "waits for you", f"/gates/{g.id}/", g.due_at) for g, why in gates]
+    theirs = UseCase.objects.filter(Q(owner_id=actor.user_id) | Q(sponsor_id=actor.user_id)) if actor.user_id else UseCase.objects.none()
+    mine = {u.id: u for u in theirs.exclude(stage__in=("stopped", "retired"))[:PER_PAGE]}
+    opened = Incident.objects.filter(usecase_id__in=mine, closed_at=None).select_related("endpoint").order_by("-opened_at")[:LISTED]
+    for incident in opened:
+        path = f"/endpoints/{incident.endpoint.slug}/monitoring/#incident-{incident.id}" if incident.endpoint else f"/usecases/{mine[incident.usecase_id].slug}/"
+        waiting.append(Need(f"{mine[incident.usecase_id].name}: {incident.title}", f"open since {utc(incident.opened_at)}", "open incident", path))
+    measured_kpis = list(Kpi.objects.filter(usecase_id__in=mine).order_by("-primary", "slug"))
+    heads = kpis.headlines(measured_kpis) if measured_kpis else {}
+    for kpi in measured_kpis:
+        if heads[kpi.id]["attainment"].state == "missed":
+            why = f"{measured(heads[kpi.id]['value'], kpi.unit)}, floor {measured(kpi.floor, kpi.unit)}"
+            waiting.append(Need(f"{mine[kpi.usecase_id].name}: {kpi.name}", why, "beyond the floor", f"/kpis/{kpi.id}/"))
+    return waiting
 
 
 def found(actor: Actor, filters: Filters) -> QuerySet[UseCase]:

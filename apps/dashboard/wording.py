@@ -64,7 +64,9 @@ REACHED = {"met": "meets the target", "missed": "is beyond the floor", "on_the_w
 def verdict(kpi: Any, head: Mapping[str, Any], effect: Any, subject: str = "It") -> str:
     """One sentence about a KPI: how it stands to baseline and target, or what is missing before that can be said."""
     if head["value"] is None:
-        return f"{subject} has not been measured yet." if head["baseline"] is None else f"{subject} has a baseline and was not measured since."
+        return (
+            f"{subject} has not been measured yet." if head["baseline"] is None else f"{subject} has a baseline and was not measured since."
+        )
     told = change(effect, kpi.direction)
     reached = REACHED.get(head["attainment"].state, "")
     if not told:
@@ -86,8 +88,10 @@ def against_target(kpi: Any, value: float) -> str:
     return f"is {_amount(gap, kpi.unit)} {'above' if gap > 0 else 'below'} {bound}"
 
 
-def answer(kpi: Any, head: Mapping[str, Any], effect: Any, live: Sequence[str]) -> tuple[str, str]:
-    """(what it is now, how that compares) in plain words, for the head of a KPI's page."""
+def answer(
+    kpi: Any, head: Mapping[str, Any], effect: Any, live: Sequence[str], by_version: Mapping[str, Any] | None = None
+) -> tuple[str, str]:
+    """(what it is now, how that compares) in plain words, for the head of a KPI's page; by_version: label -> effect."""
     value = head["value"]
     if value is None:
         return verdict(kpi, head, effect), ""
@@ -104,7 +108,12 @@ def answer(kpi: Any, head: Mapping[str, Any], effect: Any, live: Sequence[str]) 
     if goal:
         said.append(f"It {goal}.")
     if label and live and label not in live:
-        said.append(f"{label} no longer answers: live is {' and '.join(live)}.")
+        own = [
+            f"{name}, at {measured(e.current, kpi.unit)} {change(e, kpi.direction)}"
+            for name, e in (by_version or {}).items()
+            if name in live and change(e, kpi.direction)
+        ]
+        said.append(f"{label} no longer answers: live is {' and '.join(own or live)}.")
     elif label and not live:
         said.append(f"{label} answers nowhere now.")
     return now, " ".join(said)

@@ -101,6 +101,32 @@ def test_thirty_use_cases_take_no_more_queries_than_one(page_of, owner, actor_of
         kpis.record_measurements(actor=actor, kpi_id=made.id, rows=[{"period_start": T0, "period_end": T0.replace(day=6), "value": 5.0}])
         kpis.set_value_conversion(actor=actor, kpi_id=made.id, value_per_unit=Decimal(1), currency="EUR")
     browser = page_of(owner)
-    with django_assert_max_num_queries(28):
+    with django_assert_max_num_queries(32):
         answer = browser.get("/portfolio/")
     assert "Case 29" in answer.content.decode()
+
+
+def test_the_home_of_a_stakeholder_says_first_what_needs_them(page_of, owner, make_user, actor_of, usecase, kpi, engineer):
+    from apps.usecases.models import UseCase
+
+    browser = page_of(owner)
+    assert "<strong>Nothing needs you now.</strong>" in browser.get("/portfolio/").content.decode()
+    kpis.record_measurements(
+        actor=actor_of(owner), kpi_id=kpi.id, rows=[{"period_start": T0, "period_end": T0.replace(day=6), "numerator": 700, "denominator": 1000, "n": 1000}]
+    )
+    text = browser.get("/portfolio/").content.decode()
+    assert "<strong>1 thing needs you now.</strong>" in text and "700 EUR, floor 540 EUR" in text
+    assert text.index('id="needs"') < text.index('class="board"')
+    # Whoever only reads it is not asked; nor is anybody about what has ended; nor is it said again over a filtered list.
+    assert 'id="needs"' not in page_of(engineer).get("/portfolio/").content.decode()
+    assert 'id="needs"' not in browser.get("/portfolio/?tier=high").content.decode()
+    UseCase.objects.filter(id=usecase.id).update(sponsor=make_user("stakeholder"), owner=engineer)
+    assert 'id="needs"' not in browser.get("/portfolio/").content.decode()
+
+
+def test_a_gate_that_waits_for_an_answer_is_named_with_it(page_of, owner, engineer, actor_of, usecase, policies):
+    from apps.approvals import services
+
+    services.open_gate(actor=actor_of(engineer), usecase_id=usecase.id, to_stage="poc", note="Please.")
+    text = page_of(owner).get("/portfolio/").content.decode()
+    assert "1 thing needs you now." in text and "1 answer asked of you" in text

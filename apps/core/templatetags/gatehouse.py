@@ -174,7 +174,7 @@ def signed_pct(value: float | None) -> str:
 def state_class(state: str) -> str:
     """The class that repeats what a state's word says: pass, wait or fail."""
     good = {"pass", "passed", "approved", "ready", "live", "completed", "running", "sealed", "met", "ok", "quiet", "done", "active", "closed"}
-    bad = {"fail", "failed", "rejected", "refused", "stopped", "missing", "missed", "drift", "void", "revoked", "open incident", "unreachable", "firing", "rolled_back", "rolled back", "worse", "lost", "not answering"}
+    bad = {"fail", "failed", "rejected", "refused", "stopped", "missing", "missed", "drift", "void", "revoked", "open incident", "beyond the floor", "unreachable", "firing", "rolled_back", "rolled back", "worse", "lost", "not answering"}
     return "pass" if state in good else "fail" if state in bad else "wait"
 
 

@@ -93,7 +93,7 @@ def _page(request: HttpRequest, actor: Actor, kpi_id: str, what: str = "", refus
         "page": found,
         "kpi": kpi,
         "verdict": wording.verdict(kpi, found.head, found.effect),
-        "answer": wording.answer(kpi, found.head, found.effect, found.live),
+        "answer": wording.answer(kpi, found.head, found.effect, found.live, found.by_version),
         "certainty": wording.certainty(found.effect),
         "change": wording.change(found.effect, kpi.direction),
         "difference": wording.difference(found.effect, kpi.unit),

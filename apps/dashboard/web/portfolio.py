@@ -6,7 +6,9 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from apps.accounts.web.access import page
-from apps.core.actor import Role
+from apps.approvals.models import Gate
+from apps.approvals.web.reads import inbox
+from apps.core.actor import Actor, Role
 from apps.dashboard import selectors_portfolio as reads
 from apps.dashboard.web.exports import download
 
@@ -33,10 +35,20 @@ def portfolio(request: HttpRequest) -> HttpResponse:
         "shown": shown,
         "rows": reads.rows(list(shown.object_list)),
         "tiers": reads.rules.TIERS,
+        "needs": [] if filters or shown.number > 1 else reads.needs(actor, _asked(actor)),
+        "answers_for": actor.has_role(Role.STAKEHOLDER, Role.APPROVER, Role.ML_ENGINEER),
         "may_create": actor.is_admin or actor.has_role(Role.STAKEHOLDER, Role.APPROVER, Role.ML_ENGINEER),
         "query": query.urlencode(),
     }
     return render(request, "dashboard/portfolio.html", context)
+
+
+def _asked(actor: Actor) -> list[tuple[Gate, str]]:
+    """Gates that wait for this person, with what they are asked."""
+    waiting = inbox(actor)
+    return [(row.gate, "your signature is asked") for row in waiting.sign] + [
+        (row.gate, f"{len(row.items)} answer{'' if len(row.items) == 1 else 's'} asked of you") for row in waiting.answer
+    ]
 
 
 @require_GET
