@@ -36,7 +36,7 @@ def _rule(layout: dict[str, Any], value: float, label: str, colour: str, dash: s
         {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": value, "y1": value, "line": {"color": colour, "dash": dash, "width": 2}}
     )
     layout["annotations"].append(
-        {"xref": "paper", "x": int(right), "xanchor": "right" if right else "left", "y": value, "yanchor": "top" if right else "bottom", "text": label, "showarrow": False, "bgcolor": "@sheet/0.7", "font": {"color": colour, "size": 11}}
+        {"xref": "paper", "x": int(right), "xanchor": "right" if right else "left", "y": value, "yanchor": "top" if right else "bottom", "text": label, "showarrow": False, "bgcolor": "@sheet/0.5", "font": {"color": colour, "size": 11}}
     )
 
 
@@ -182,9 +182,9 @@ def interval(low: float, middle: float, high: float, *, unit: str, bound: float 
     layout["yaxis"] |= {"visible": False, "range": [-1, 1]}
     layout["margin"] |= {"l": 16, "t": 28}
     marks = [(0.0, zero_label, "@ink-3", "solid")] + ([(bound, f"bound {bound:,.4g}", "@bad", "dash")] if bound is not None else [])
-    for value, label, colour, dash in marks:
+    for number, (value, label, colour, dash) in enumerate(marks):
         layout["shapes"].append({"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": value, "x1": value, "line": {"color": colour, "dash": dash, "width": 2}})
-        layout["annotations"].append({"yref": "paper", "y": 1, "x": value, "xanchor": "left" if value else "right", "yanchor": "bottom", "text": label, "showarrow": False, "font": {"color": colour, "size": 11}})
+        layout["annotations"].append({"yref": "paper", "y": 1 if number else 0, "x": value, "xanchor": "left", "yanchor": "bottom", "text": label, "showarrow": False, "font": {"color": colour, "size": 11}})
     ends = [low, high, *(value for value, *_ in marks)]
     room = (max(ends) - min(ends)) * 0.12 or 1.0
     layout["xaxis"]["range"] = [min(ends) - room, max(ends) + room]

@@ -109,7 +109,7 @@ def answer(
         said.append(f"It {goal}.")
     if label and live and label not in live:
         own = [
-            f"{name}, at {measured(e.current, kpi.unit)} {change(e, kpi.direction)}"
+            f"{name}, at {measured(e.current, kpi.unit)}: {change(e, kpi.direction)}"
             for name, e in (by_version or {}).items()
             if name in live and change(e, kpi.direction)
         ]

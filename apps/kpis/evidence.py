@@ -5,6 +5,7 @@ from typing import Any
 
 from apps.core.canonical import digest_of
 from apps.core.evidence import Check, CheckResult, EvidenceSubject, Parameter, failed, missing, passed
+from apps.core.templatetags.gatehouse import measured
 from apps.kpis import selectors
 from apps.kpis.models import Kpi
 from apps.kpis.rules.value import at_least_as_good
@@ -55,7 +56,7 @@ def _baseline_frozen(subject: EvidenceSubject, parameters: dict[str, Any]) -> Ch
     without = [slug for slug, b in frozen.items() if b is None]
     if without:
         return missing(f"Measure and freeze the baseline of {', '.join(without)}.", found=f"without: {', '.join(without)}", **more)
-    words = "; ".join(f"{k.name} {frozen[k.slug].value:.6g} {k.unit}" for k in rows)  # type: ignore[union-attr]
+    words = "; ".join(f"{k.name} {measured(frozen[k.slug].value, k.unit)}" for k in rows)  # type: ignore[union-attr]
     return passed(words, **more)
 
 
@@ -76,9 +77,9 @@ def _effect(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult
     found, bad, worst, digests = [], [], None, []
     for kpi in rows:
         baseline = selectors.baseline_in_force(kpi.id)
-        measured = selectors.since(kpi, baseline, version_label=subject.model_version_label or None, as_of=subject.as_of)
-        digests.append(selectors.source_digest(baseline, measured))
-        effect = selectors.effect_of(kpi, baseline, measured)
+        since = selectors.since(kpi, baseline, version_label=subject.model_version_label or None, as_of=subject.as_of)
+        digests.append(selectors.source_digest(baseline, since))
+        effect = selectors.effect_of(kpi, baseline, since)
         if effect.improvement_low is None or effect.improvement_high is None or effect.improvement is None or effect.current is None:
             return missing(
                 f"{kpi.name}: {effect.detail}", found=f"{kpi.name}: no interval yet", asked=asked, source=page,
@@ -92,7 +93,7 @@ def _effect(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult
         if effect.improvement_low < bound:
             bad.append(f"{kpi.name}: the interval does not clear the bound.")
         if parameters["floor"] and kpi.floor is not None and not at_least_as_good(effect.current, kpi.floor, kpi.direction):
-            bad.append(f"{kpi.name}: {effect.current:.6g} {kpi.unit} is worse than its floor of {kpi.floor:g}.")
+            bad.append(f"{kpi.name}: {measured(effect.current, kpi.unit)} is worse than its floor of {measured(kpi.floor, kpi.unit)}.")
     more: dict[str, Any] = {
         "asked": asked, "source": page, "source_digest": digest_of(digests),
         "figure": worst * 100 if worst is not None else None, "threshold": parameters["minimum_pct"],

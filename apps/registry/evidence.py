@@ -49,6 +49,10 @@ def card_complete(version: ModelVersion, subject: EvidenceSubject, parameters: d
     return passed(found, **more)
 
 
+def _metrics(count: int) -> str:
+    return f"{count} metric{'' if count == 1 else 's'}"
+
+
 @_about_version
 def evaluation_present(version: ModelVersion, subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult:
     """The run logged enough metrics (those asked for among them) and read a dataset other than the training data."""
@@ -57,13 +61,13 @@ def evaluation_present(version: ModelVersion, subject: EvidenceSubject, paramete
     contexts = sorted({i.context for i in version.inputs.all() if i.context not in {"", "training", "train"}})
     among = f", among them {', '.join(wanted)}," if wanted else ""
     more = {
-        "asked": f"at least {parameters['least']} metrics{among} on data the model did not learn from",
+        "asked": f"at least {_metrics(int(parameters['least']))}{among} on data the model did not learn from",
         "source": _source(version), "source_digest": digest_of({"metrics": version.metrics, "contexts": contexts}),
         "figure": float(len(metrics)), "threshold": float(parameters["least"]),
     }  # fmt: skip
     if not metrics:
         return missing("The run behind the version logged no metrics. Log the evaluation with mlflow.log_metrics.", **more)
-    found = f"{len(metrics)} metrics" + (f" on {', '.join(contexts)} data" if contexts else "")
+    found = _metrics(len(metrics)) + (f" on {', '.join(contexts)} data" if contexts else "")
     lacking = [name for name in wanted if name not in metrics]
     if lacking or len(metrics) < parameters["least"]:
         named = f" ({', '.join(lacking)})" if lacking else ""

@@ -1,10 +1,13 @@
 """Sentences and figures in plain words."""
 
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
 from types import SimpleNamespace as Row
 
 import pytest
 
-from apps.core.templatetags.gatehouse import concise, measured, page_of, short_digests, signed_measured
+from apps.core.templatetags.gatehouse import at, between, concise, measured, money, page_of, short_digests, signed_measured
 from apps.dashboard.wording import answer, certainty, change, difference, usecase_state, verdict
 
 KPI = Row(name="Cost", unit="EUR", direction="lower", target=420.0)
@@ -84,6 +87,25 @@ def test_figures_are_short_and_have_a_real_minus(value, text):
 def test_a_figure_has_its_unit_and_a_share_reads_as_a_percentage():
     assert measured(0.62, "share") == "62%" and measured(None, "EUR") == "–" and measured("", "EUR") == "–"
     assert signed_measured(-96.0, "EUR") == "−96 EUR" and signed_measured(0.05, "share") == "+5 points"
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(31195.4, "31,195 USD"), (0.0014, "0.0014 USD"), ("0.048000", "0.048 USD"), (Decimal("2.5"), "2.5 USD"), (0, "0 USD"), (None, "–"), ("", "–")],
+)  # fmt: skip
+def test_money_has_one_manner(amount, text):
+    assert money(amount, "USD") == text
+
+
+def test_a_period_is_told_in_days_or_to_the_second_and_for_machines():
+    def told(start, end):
+        return re.sub(r"<[^>]+>", "", between(start, end))
+
+    noon = datetime(2026, 11, 21, 11, 58, 1, tzinfo=UTC)
+    assert told(datetime(2026, 8, 29, tzinfo=UTC), datetime(2026, 9, 5, tzinfo=UTC)) == "29 Aug 2026 to 5 Sep 2026"
+    assert told(noon, noon.replace(second=16)) == "21 Nov 2026, 11:58:01 to 11:58:16 UTC"
+    assert told(noon, noon.replace(day=22)) == "21 Nov 2026, 11:58:01 UTC to 22 Nov 2026, 11:58:01 UTC"
+    assert at(noon) == '<time datetime="2026-11-21T11:58:01+00:00">21 Nov 2026, 11:58:01 UTC</time>' and at(None) == "never"
 
 
 def test_a_digest_in_a_text_is_shortened():

@@ -87,6 +87,20 @@ def test_a_way_back_whose_decision_is_on_hold_is_told_with_the_reason(browser, s
     assert "care-outreach/1 is warm but may not take traffic. The decision is on hold. An incident." in words(browser.get(at(old.endpoint)))
 
 
+def test_a_standby_that_may_not_start_again_is_held_and_not_broken(browser, stage, elena):
+    from apps.decisions import services as decisions
+
+    old = stage.live(1)
+    stage.live(2)
+    decisions.place_hold(actor=elena, decision_id=old.decision_id, reason="An incident.", source_type="test", source_id="1")
+    text = words(browser.get(at(old.endpoint)))
+    assert '<span class="state pass">ready</span><small>Held: it gets no traffic. The decision is on hold. An incident.' in text
+    Deployment.objects.filter(id=old.id).update(observed="failed", detail="The process ended.")
+    text = words(browser.get(at(old.endpoint)))
+    assert '<span class="state wait">held</span><small>It is not started again. The decision is on hold. An incident.' in text
+    assert "state fail" not in text[text.index("Engines") : text.index("The way back")]
+
+
 def test_a_broken_engine_is_the_first_thing_said(browser, stage):
     deployment = stage.live(1)
     Deployment.objects.filter(id=deployment.id).update(observed="lost", detail="The host does not list it.")

@@ -37,9 +37,18 @@ def world(stage, linked, decide, elena, make_user, usecase, versions, policies):
     new = stage.live(2)
     decide(3, "pilot")
     kpi = kpis.define_kpi(
-        actor=elena, usecase_id=usecase.id, name="Cost", dimension="business", unit="USD", direction="lower", aggregation="ratio", primary=True
+        actor=elena,
+        usecase_id=usecase.id,
+        name="Cost",
+        dimension="business",
+        unit="USD",
+        direction="lower",
+        aggregation="ratio",
+        primary=True,
     )
-    incident = monitoring.open_incident(actor=elena, endpoint_id=live.endpoint_id, severity="high", title="Odd answers", detail="Seen.", hold=False)
+    incident = monitoring.open_incident(
+        actor=elena, endpoint_id=live.endpoint_id, severity="high", title="Odd answers", detail="Seen.", hold=False
+    )
     key, _ = deployments.issue_key(actor=elena, endpoint_id=live.endpoint_id, name="claims")
     monitor = monitoring.create_monitor(actor=elena, endpoint_id=live.endpoint_id, kind="latency", config={"p99_ms": 50})
     gate = approvals.open_gate(actor=elena, usecase_id=usecase.id, to_stage="poc", note="Please.")

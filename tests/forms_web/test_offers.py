@@ -77,7 +77,11 @@ def test_no_page_offers_what_is_refused(browser, world):
     ("path", "roles", "sentence"),
     [
         ("/endpoints/new/", {"ml_engineer", "admin"}, "Only an ML engineer or an administrator"),
-        ("/usecases/new/", {"stakeholder", "approver:business", "ml_engineer", "admin"}, "needs one of the roles stakeholder, approver or ML engineer"),
+        (
+            "/usecases/new/",
+            {"stakeholder", "approver:business", "ml_engineer", "admin"},
+            "needs one of the roles stakeholder, approver or ML engineer",
+        ),
         ("/gates/new/?usecase=care-outreach", {"admin"}, "Ask its owner for change access"),
         ("/usecases/care-outreach/edit/", {"admin"}, "Ask its owner for change access"),
     ],

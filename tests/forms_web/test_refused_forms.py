@@ -107,10 +107,18 @@ def test_a_refused_sign_in_keeps_the_address_and_not_the_password(client, make_u
 def test_a_refused_signature_keeps_the_words_and_not_the_password(page_of, make_user, engineer, actor_of, world):
     gate = _asked(world, actor_of, engineer)
     browser = page_of(make_user("approver:business"))
-    given = {"function": "business", "meaning": "approved", "comment": TYPED, "evidence_digest": gate.evidence_digest, "password": "wrong horse"}
+    given = {
+        "function": "business",
+        "meaning": "approved",
+        "comment": TYPED,
+        "evidence_digest": gate.evidence_digest,
+        "password": "wrong horse",
+    }
     text = refused(browser.post(f"/gates/{gate.id}/sign/", given), TYPED, "password")
     assert "wrong horse" not in text
-    text = refused(browser.post(f"/gates/{gate.id}/sign/", given | {"meaning": "rejected", "comment": " ", "password": PASSWORD}), "", "comment")
+    text = refused(
+        browser.post(f"/gates/{gate.id}/sign/", given | {"meaning": "rejected", "comment": " ", "password": PASSWORD}), "", "comment"
+    )
     assert PASSWORD not in text
 
 
@@ -118,7 +126,13 @@ def test_a_refused_revocation_names_the_reason(page_of, make_user, engineer, act
     gate = _asked(world, actor_of, engineer)
     person = make_user("approver:business")
     approvals.sign_gate(
-        actor=actor_of(person), gate_id=gate.id, function="business", meaning="approved", comment="", evidence_digest=gate.evidence_digest, password=PASSWORD
+        actor=actor_of(person),
+        gate_id=gate.id,
+        function="business",
+        meaning="approved",
+        comment="",
+        evidence_digest=gate.evidence_digest,
+        password=PASSWORD,
     )
     refused(page_of(person).post(f"/gates/{gate.id}/revoke/", {"reason": " "}), "", "reason")
 

@@ -38,6 +38,23 @@ def test_numbers_of_an_incident_that_nobody_shaped_are_still_shown():
     assert wording.facts(incident, currency="EUR") == [("odd rows", "12")]
 
 
+@pytest.mark.parametrize(
+    ("own", "required", "words"),
+    [
+        (0, 200.0, "Do 99 of 100 answers come within 200 ms, as the use case demands?"),
+        (200.0, 200.0, "Do 99 of 100 answers come within 200 ms, as the use case demands?"),
+        (2000.0, 200.0, "Do 99 of 100 answers come within 2,000 ms? The use case demands 200 ms."),
+        (50.0, None, "Do 99 of 100 answers come within 50 ms?"),
+    ],
+)
+def test_a_monitor_of_answer_times_asks_with_its_own_bound(own, required, words):
+    assert wording.question(Row(kind="latency", config={"p99_ms": own}), required) == words
+
+
+def test_a_monitor_of_answer_times_without_a_bound_says_so():
+    assert "No bound is set" in wording.question(Row(kind="latency", config={}), None)
+
+
 def test_moments_in_a_sentence_are_written_as_people_write_them():
     assert (
         wording.readable("0 rows since 2026-11-21T06:01:04.095696Z; 400 are needed.")

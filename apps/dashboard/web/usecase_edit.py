@@ -13,6 +13,7 @@ from apps.core.actor import Actor
 from apps.core.doors import call
 from apps.core.errors import DomainError
 from apps.core.fields import Field, filled
+from apps.core.templatetags.gatehouse import measured
 from apps.dashboard.web import usecase_fields as forms
 from apps.dashboard.web.edits import CHANGES
 from apps.kpis import selectors as kpis
@@ -127,7 +128,7 @@ def _parts(actor: Actor, usecase: UseCase) -> list[Part]:
 
 def _bounds(kpi: Any) -> str:
     sign = "≤" if kpi.direction == "lower" else "≥"
-    named = [f"{name} {sign} {value:,.6g} {kpi.unit}" for name, value in (("target", kpi.target), ("floor", kpi.floor)) if value is not None]
+    named = [f"{name} {sign} {measured(value, kpi.unit)}" for name, value in (("target", kpi.target), ("floor", kpi.floor)) if value is not None]
     return ", ".join(named) or f"{kpi.unit}, {kpi.direction} is better"
 
 

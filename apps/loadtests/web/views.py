@@ -27,10 +27,18 @@ def report(request: HttpRequest, run_id: str) -> HttpResponse:
     run = selectors.run(actor, run_id)
     siblings = list(selectors.runs(actor).filter(artifact_digest=run.artifact_digest).exclude(id=run.id)[:10])
     live = run.state in (LoadRun.State.REQUESTED, LoadRun.State.SENT)
-    context = {"run": run, "siblings": siblings, "chart": _chart(run), "live": live}
+    context = {"run": run, "siblings": siblings, "runs_like": _runs_like(actor, run), "chart": _chart(run), "live": live}
     if request.headers.get("HX-Request"):
         return render(request, "loadtests/_result.html", context, status=200 if live else STOP_ASKING)
     return render(request, "loadtests/report.html", context)
+
+
+def _runs_like(actor: Actor, run: LoadRun) -> dict[str, int]:
+    """How often these files were tested at this load, so that one good run among many is seen for what it is."""
+    passed = list(
+        selectors.runs(actor).filter(artifact_digest=run.artifact_digest, multiplier=run.multiplier).values_list("passed", flat=True)
+    )
+    return {"count": len(passed), "passed": passed.count(True), "failed": passed.count(False), "open": passed.count(None)}
 
 
 def _chart(run: LoadRun) -> figures.Figure | None:

@@ -185,7 +185,7 @@ def _inputs(watch: Watch) -> Inputs | None:
     said = window.statistics["features"]
     rows = sorted(({"name": n} | v for n, v in said.items()), key=lambda r: -r["psi"])
     chart = figures.bars(
-        [r["name"] for r in rows], [r["psi"] for r in rows], unit="population stability index",
+        [r["name"] for r in rows], [r["psi"] for r in rows], unit="stability index (PSI)",
         bound=watch.monitor.config["psi_bound"], bound_label="drifted from",
     )  # fmt: skip
     return Inputs(window, rows, chart, {"n": watch.monitor.reference["n"], "source": watch.monitor.reference["source"]})
