@@ -29,10 +29,11 @@ def subject_of(gate: Gate, as_of: datetime | None) -> EvidenceSubject:
 def _model(version: ModelVersion | None) -> dict[str, Any] | None:
     if version is None:
         return None
-    return {
+    row = {
         "id": str(version.id), "label": version.label, "artifact_digest": version.artifact_digest, "run_id": version.run_id,
         "status": version.status, "author": version.author,
     }  # fmt: skip
+    return row | ({"frozen_digest": version.frozen_digest} if version.frozen_digest else {})
 
 
 def evaluate(gate: Gate, *, as_of: datetime | None) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What the application's database role may do here: what was kept, attached, scanned or received is only ever added."""
+"""What the application's database role may do here: what was frozen, kept, attached, scanned or received is only ever added."""
 
 GRANTS = {
     "registry_cardrevision": {"gatehouse_app": ["SELECT", "INSERT"]},
@@ -6,4 +6,6 @@ GRANTS = {
     "registry_artifactscan": {"gatehouse_app": ["SELECT", "INSERT"]},
     "registry_lineageevent": {"gatehouse_app": ["SELECT", "INSERT"]},
     "registry_failuremode": {"gatehouse_app": ["SELECT", "INSERT", "UPDATE"]},
+    "registry_frozenversion": {"gatehouse_app": ["SELECT", "INSERT"]},
+    "registry_finding": {"gatehouse_app": ["SELECT", "INSERT", "UPDATE"]},
 }

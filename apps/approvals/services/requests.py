@@ -13,6 +13,7 @@ from apps.core.actor import Actor
 from apps.core.canonical import canonical_json, sha256_hex
 from apps.core.clock import now
 from apps.core.errors import Conflict, Invalid, NotFound
+from apps.registry import services as registry
 from apps.registry.models import ModelVersion
 from apps.usecases import rules as usecase_rules
 from apps.usecases import selectors as usecases
@@ -137,6 +138,8 @@ def request_gate(*, actor: Actor, gate_id: Any) -> Gate:
     moment = now()
     requester = gate.requested_by or User.objects.get(id=person)
     first_requested = gate.requested_at or moment
+    if gate.model_version is not None:
+        registry.freeze_version(actor=actor, version_id=gate.model_version_id)
     document = documents.document(gate, frozen_at=moment, requested_by=requester.email, requested_at=first_requested)
     rules.check_complete(document)
     gate.evidence_text = canonical_json(document)

@@ -1,5 +1,6 @@
 """What MLflow says of models, versions and runs, turned into facts. Called outside transactions only."""
 
+import contextlib
 import json
 import math
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from apps.registry.gateways import artifacts
 from apps.registry.gateways.http import call
 from apps.registry.rules import DatasetFacts, VersionFacts, artifact_root_of
 from apps.registry.rules.access import experiment_of_path
+from apps.registry.rules.findings import ModelFacts
 from celery_worker.orders import digest_of_manifest
 
 API = "/api/2.0/mlflow"
@@ -20,10 +22,11 @@ MOST_TEXT = 2_000
 STATES = {"READY": "ready", "PENDING_REGISTRATION": "pending", "FAILED_REGISTRATION": "failed"}
 
 
-def read_version(name: str, version: int) -> VersionFacts:
+def read_version(name: str, version: int, *, files: bool = True) -> VersionFacts:
     """One whole reading of a version, its run and all of its files. NotFound when MLflow has none; UpstreamFailed when it cannot say.
 
     A version whose files cannot be governed (none there, no MLmodel, outside the store) comes back `failed` with the reason.
+    Without `files` nothing is read of them: digest, signature and requirements are empty.
     """
     row = call("GET", f"{API}/model-versions/get", params={"name": name, "version": str(version)})["model_version"]
     model = call("GET", f"{API}/registered-models/get", params={"name": name})["registered_model"]
@@ -46,7 +49,7 @@ def read_version(name: str, version: int) -> VersionFacts:
         "model_tags": _pairs(model.get("tags")),
         "registered_at": _moment(row.get("creation_timestamp")),
     }
-    if facts["state"] == "ready":
+    if facts["state"] == "ready" and files:
         facts |= _files(name, version)
         facts["experiment_id"] = facts["experiment_id"] or experiment_of_path(facts.get("artifact_root", ""))
     return VersionFacts(**facts)
@@ -58,6 +61,50 @@ def artifact_root(name: str, version: int) -> str:
     return artifact_root_of(str(uri))
 
 
+def sizes(root: str) -> dict[str, int]:
+    """Path -> bytes of every file of a version: a cheap look before all of them are read."""
+    return artifacts.list_files(root)
+
+
+def read_model(name: str) -> ModelFacts:
+    """What MLflow says of one registered model now; NotFound when it has none."""
+    return _model(call("GET", f"{API}/registered-models/get", params={"name": name})["registered_model"])
+
+
+def _model(row: dict[str, Any]) -> ModelFacts:
+    return ModelFacts(
+        name=str(row["name"]),
+        description=_text(row.get("description", ""), 20_000),
+        tags=_pairs(row.get("tags")),
+        aliases={str(a["alias"]): int(a["version"]) for a in row.get("aliases") or []},
+        registered_at=_moment(row.get("creation_timestamp")),
+    )
+
+
+def all_models() -> Iterator[ModelFacts]:
+    """Every registered model MLflow has, prompts too."""
+    # A search leaves prompts out unless it asks for them.
+    for chosen in ("", "tags.`mlflow.prompt.is_prompt` = 'true'"):
+        for page in _pages(f"{API}/registered-models/search", {"filter": chosen} if chosen else {}):
+            yield from map(_model, page.get("registered_models", []))
+
+
+def delete_alias(name: str, alias: str) -> None:
+    """Let the alias point at nothing; an alias that is not there is no error."""
+    with contextlib.suppress(NotFound):
+        call("DELETE", f"{API}/registered-models/alias", json={"name": name, "alias": alias})
+
+
+def _pages(path: str, params: dict[str, str]) -> Iterator[dict[str, Any]]:
+    token = ""
+    while True:
+        page = call("GET", path, params={"max_results": "1000"} | params | ({"page_token": token} if token else {}))
+        yield page
+        token = str(page.get("next_page_token") or "")
+        if not token:
+            return
+
+
 def set_alias(name: str, alias: str, version: int) -> None:
     """Point the alias at the version in MLflow; doing it again changes nothing."""
     call("POST", f"{API}/registered-models/alias", json={"name": name, "alias": alias, "version": str(version)})
@@ -65,14 +112,8 @@ def set_alias(name: str, alias: str, version: int) -> None:
 
 def all_versions() -> Iterator[tuple[str, int]]:
     """(name, version) of every model version MLflow has, newest first."""
-    token = ""
-    while True:
-        params = {"max_results": "1000"} | ({"page_token": token} if token else {})
-        page = call("GET", f"{API}/model-versions/search", params=params)
+    for page in _pages(f"{API}/model-versions/search", {}):
         yield from ((str(v["name"]), int(v["version"])) for v in page.get("model_versions", []))
-        token = str(page.get("next_page_token") or "")
-        if not token:
-            return
 
 
 def _files(name: str, version: int) -> dict[str, Any]:

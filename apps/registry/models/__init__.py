@@ -4,18 +4,26 @@ from django.conf import settings
 from django.db import models
 
 from apps.core.models import BaseModel
-from apps.registry.models.governance import Experiment, ModelQuerySet, RegistryQuerySet
+from apps.registry.models.governance import Experiment, Finding, FrozenVersion, ModelQuerySet, RegistryQuerySet
 
 VERSION_STATES = ("pending", "ready", "failed", "changed")
 
 
 class RegisteredModel(BaseModel):
-    """A name in the registry under which versions are numbered."""
+    """A name in the registry under which versions are numbered.
+
+    `registered_at` is MLflow's own moment, which a model keeps under another name. `renaming_to`: a rename that MLflow was asked for
+    and that the portal has not seen done. `gone_at`: since when MLflow has it no more; `synced_at`: when MLflow was last read.
+    """
 
     name = models.CharField(max_length=256, unique=True)
     description = models.TextField(blank=True, default="")
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     tags = models.JSONField(default=dict)
+    registered_at = models.DateTimeField(null=True, blank=True)
+    renaming_to = models.CharField(max_length=256, blank=True, default="", db_index=True)
+    synced_at = models.DateTimeField(null=True, blank=True)
+    gone_at = models.DateTimeField(null=True, blank=True)
 
     objects = ModelQuerySet.as_manager()
 
@@ -43,6 +51,7 @@ class Dataset(BaseModel):
 class ModelVersion(BaseModel):
     """One version: what MLflow says of it and of its run, and the digest of its files as the portal computed it.
 
+    `writing_until`: a write through the endpoint may still change what MLflow says; only a reading after it is settled.
     `artifact_digest` is written once and never replaced: a later difference makes the version `changed`, with what was then
     found in `observed_digest`. `artifact_root` is the folder inside MLflow's artifact store. Sizes are bytes.
     """
@@ -73,6 +82,7 @@ class ModelVersion(BaseModel):
     author = models.CharField(max_length=300, blank=True, default="")
     registered_at = models.DateTimeField(null=True, blank=True)
     synced_at = models.DateTimeField(null=True, blank=True)
+    writing_until = models.DateTimeField(null=True, blank=True)
     datasets = models.ManyToManyField(Dataset, through="RunInput", related_name="versions")
 
     objects = RegistryQuerySet.as_manager()
@@ -85,6 +95,11 @@ class ModelVersion(BaseModel):
 
     def __str__(self) -> str:
         return self.label
+
+    @property
+    def frozen_digest(self) -> str:
+        """Digest of what was frozen when a gate was first requested for it; empty before."""
+        return getattr(getattr(self, "frozen", None), "digest", "")
 
     @property
     def label(self) -> str:
@@ -168,6 +183,8 @@ __all__ = [
     "Evaluation",
     "Experiment",
     "FailureMode",
+    "Finding",
+    "FrozenVersion",
     "GovernedDataset",
     "LineageEvent",
     "MlflowContact",

@@ -77,7 +77,7 @@ def models_seen(actor: Actor, path: str = "") -> Q:
         seen |= Q(**{f"{path}id__in": granted(actor, "view").values("id")})
     if works_with_models(actor):
         # A probe for each row: the list of all that is governed may be long.
-        seen |= ~Exists(scope.links().filter(model_id=OuterRef(f"{path}id")))
+        seen |= Q(~Exists(scope.links().filter(model_id=OuterRef(f"{path}id"))))
         if actor.user_id:
             seen |= Q(**{f"{path}owner_id": actor.user_id})
     return seen
@@ -112,7 +112,7 @@ class ExperimentQuerySet(VisibleQuerySet):
         if actor.user_id:
             seen |= Q(owner_id=actor.user_id)
         if works_with_models(actor):
-            seen |= ~Exists(behind)
+            seen |= Q(~Exists(behind))
         return self.filter(seen)
 
 
@@ -128,3 +128,51 @@ class Experiment(BaseModel):
 
     def __str__(self) -> str:
         return self.name or self.mlflow_id
+
+
+class FrozenVersion(BaseModel):
+    """What was known of a version when a gate was requested for it: `digest` is of the canonical text of `facts`. Never changed."""
+
+    version = models.OneToOneField("registry.ModelVersion", on_delete=models.PROTECT, related_name="frozen")
+    facts = models.JSONField()
+    digest = models.CharField(max_length=71)
+    frozen_by = models.CharField(max_length=300)
+
+    objects = RegistryQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.digest
+
+
+class FindingQuerySet(RegistryQuerySet):
+    """Findings, filtered by the model they are about."""
+
+
+class Finding(BaseModel):
+    """Something in MLflow is not what was frozen or decided. It is open until it is mended, and holds the decisions it concerns.
+
+    kind: one of rules.findings.KINDS. key: tells two findings of one kind about one model apart (an alias, a version).
+    expected and found: what should be and what is. actor_label: who did it, where the trail knows one.
+    """
+
+    kind = models.CharField(max_length=20)
+    key = models.CharField(max_length=300, blank=True, default="")
+    model = models.ForeignKey("registry.RegisteredModel", on_delete=models.PROTECT, related_name="findings")
+    version = models.ForeignKey("registry.ModelVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="findings")
+    detail = models.TextField()
+    expected = models.JSONField(default=dict)
+    found = models.JSONField(default=dict)
+    actor_label = models.CharField(max_length=300, blank=True, default="")
+    closed_at = models.DateTimeField(null=True, blank=True)
+    closed_because = models.TextField(blank=True, default="")
+
+    objects = FindingQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["model", "kind", "key"], condition=Q(closed_at=None), name="registry_finding_open_once"),
+        ]
+        indexes = [models.Index(fields=["version"], condition=Q(closed_at=None), name="registry_finding_open")]
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.detail}"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db.models import QuerySet
@@ -47,7 +48,7 @@ class Sight:
         behind = ModelVersion.objects.filter(experiment_id__in=asked).order_by()
         seen = set(behind.filter(models_seen(self.actor, "model__")).values_list("experiment_id", flat=True).distinct())
         if seen != asked and self.actor.user_id:
-            own = Experiment.objects.filter(mlflow_id__in=asked - seen, owner_id=self.actor.user_id)
+            own = Experiment.objects.filter(mlflow_id__in=asked - seen, owner=UUID(self.actor.user_id))
             seen |= set(own.values_list("mlflow_id", flat=True))
         if seen != asked and works_with_models(self.actor):
             seen |= asked - set(behind.values_list("experiment_id", flat=True).distinct())
@@ -93,7 +94,7 @@ def standing_to_experiment(actor: Actor, experiment_id: str) -> Standing:
         changes_usecase=bool(ids) and usecase_scope(actor).changeable_links().filter(model_id__in=ids).exists(),
         granted_change=bool(ids) and granted(actor, "change").filter(id__in=ids).exists(),
         granted_delete=bool(ids) and deletable == set(ids),
-        unclaimed=not ids and owner is None,
+        unclaimed=owner is None and not models.exclude(owner=None).exists() and not governed_ids(ids),
     )
 
 

@@ -3,6 +3,7 @@
 from apps.registry.services.aliases import record_alias, remove_alias
 from apps.registry.services.cards import change_failure_mode, record_failure_mode, save_card
 from apps.registry.services.evaluations import attach_evaluation, attach_from_run
+from apps.registry.services.findings import freeze_version
 from apps.registry.services.governance import check_access
 from apps.registry.services.sync import apply_alias, discover, request_sync, sync_version
 from apps.registry.services.versions import created_experiment, created_model, created_version, mark_changed, note_download, record_version
@@ -21,6 +22,7 @@ __all__ = [
     "deny_write",
     "discover",
     "fail_write",
+    "freeze_version",
     "mark_changed",
     "note_download",
     "record_alias",

@@ -288,7 +288,7 @@ def _refuse_behind(actor: Actor, verb: str, what: str, behind: Q) -> None:
 
 def _frozen(rows: QuerySet[ModelVersion]) -> QuerySet[ModelVersion]:
     """Those whose facts a gate has frozen or a decision names."""
-    return sights.decided(rows)
+    return rows.filter(Q(frozen__isnull=False) | Q(id__in=sights.decided(ModelVersion.objects.all()).values("id")))
 
 
 def _nothing_more(actor: Actor, verb: str, subject: Subject, key: Mapping[str, Any], sent: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Reads MLflow, then makes one recording call: for control's tasks and commands. Never inside a transaction."""
 
+import logging
 from datetime import timedelta
 from typing import Any
 
@@ -9,15 +10,17 @@ from apps.audit import services as audit
 from apps.core.actor import Actor
 from apps.core.clock import now
 from apps.core.doors import call
-from apps.core.errors import NoLiveDecision, NotFound
+from apps.core.errors import NoLiveDecision, NotFound, UpstreamFailed
 from apps.decisions import selectors as decisions
 from apps.outbox import services as outbox
 from apps.registry import rules, selectors
 from apps.registry.gateways import mlflow
-from apps.registry.models import AliasRecord, ModelVersion
+from apps.registry.models import AliasRecord, Finding, ModelVersion
 from apps.registry.services.aliases import record_alias
-from apps.registry.services.versions import mark_changed, record_version
+from apps.registry.services.mirror import mirror_models
+from apps.registry.services.versions import compare_figures, mark_changed, record_version
 
+log = logging.getLogger(__name__)
 SYNC = "registry sync"
 # Files of a version are read and compared with their digest again after this time.
 VERIFY_AFTER = timedelta(hours=6)
@@ -38,7 +41,10 @@ def sync_version(*, name: str, version: int) -> ModelVersion | None:
 
 
 def discover() -> int:
-    """Ask for a reading of every version that the portal has not recorded yet, or has not verified for a while; returns how many."""
+    """Settle models, aliases and what is frozen, then ask for a reading of every version that the portal has not recorded yet, or has
+    not verified for a while; returns how many were asked for."""
+    mirror_models()
+    sweep_frozen()
     settled = {
         (name, number): synced_at
         for name, number, synced_at in ModelVersion.objects.exclude(status="pending").values_list("model__name", "version", "synced_at")
@@ -48,6 +54,36 @@ def discover() -> int:
     due = [key for key in seen | settled.keys() if key not in settled or settled[key] is None or settled[key] < old]
     call(_ask_for, due)
     return len(due)
+
+
+def sweep_frozen() -> int:
+    """Compare what MLflow says of every frozen version that a live decision names with what was frozen; returns how many were asked.
+
+    Figures and the list of files are looked at each time, all files by the reading that discovery asks for now and then.
+    """
+    digests = decisions.live().exclude(artifact_digest="").values("artifact_digest")
+    rows = list(ModelVersion.objects.filter(artifact_digest__in=digests).select_related("model"))
+    # What a finding holds has no live decision, and is looked at until it is mended.
+    rows += [f.version for f in Finding.objects.filter(closed_at=None).exclude(version=None).select_related("version__model")]
+    for row in {row.id: row for row in rows}.values():
+        try:
+            check_frozen(row)
+        except UpstreamFailed as error:
+            log.warning("%s could not be compared: %s", row.label, error.detail)
+    return len(rows)
+
+
+def check_frozen(row: ModelVersion) -> None:
+    """Look at one version without reading its files; read it whole when its files seem to differ. Raises UpstreamFailed."""
+    try:
+        facts = mlflow.read_version(row.model.name, row.version, files=False)
+    except NotFound:
+        call(mark_changed, actor=Actor.system(SYNC), version_id=row.id, observed="", detail="MLflow has this version no more.")
+        return
+    if row.status == "changed" or (row.artifact_root and mlflow.sizes(row.artifact_root) != row.artifact_sizes):
+        sync_version(name=row.model.name, version=row.version)
+        return
+    call(compare_figures, actor=Actor.system(SYNC), version_id=row.id, facts=facts)
 
 
 @transaction.atomic

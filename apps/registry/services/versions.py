@@ -9,15 +9,14 @@ from apps.audit import services as audit
 from apps.core.actor import Actor
 from apps.core.canonical import digest_of
 from apps.core.clock import now
-from apps.decisions import selectors as decisions
-from apps.decisions import services as decision_services
 from apps.outbox import services as outbox
 from apps.registry import rules, selectors
 from apps.registry.models import Dataset, Experiment, ModelCard, ModelVersion, RegisteredModel, RunInput, VersionIntent
 from apps.registry.rules import DatasetFacts, VersionFacts
 from apps.registry.rules.access import experiment_of_path
+from apps.registry.rules.findings import FROM_FILES, FROM_MLFLOW
+from apps.registry.services.findings import close_open, compare_frozen, raise_finding
 
-HOLD_SOURCE = "modelversion"
 # Taken over from a reading as they are.
 COPIED = (
     "run_id", "experiment_id", "run_name", "source", "detail", "artifact_root", "flavor", "signature", "requirements", "params", "metrics", "tags",
@@ -29,7 +28,12 @@ COPIED = (
 def created_model(*, actor: Actor, name: str, description: str = "") -> RegisteredModel:
     """MLflow has made the registered model for this actor, who thereby owns it; repeating it changes nothing."""
     rules.check_may_edit(actor)
-    return _model(actor=actor, name=name, description=description, owner_id=actor.user_id)
+    row = _model(actor=actor, name=name, description=description, owner_id=actor.user_id)
+    if row.synced_at is None or row.gone_at is not None:
+        # Its aliases are none yet: whatever is found there later is a change.
+        row.synced_at, row.gone_at = now(), None
+        row.save(update_fields=["synced_at", "gone_at"])
+    return row
 
 
 @transaction.atomic
@@ -100,6 +104,9 @@ def record_version(*, actor: Actor, facts: VersionFacts) -> ModelVersion:
     row.model = owner
     if facts.state == "pending" and row.artifact_digest:
         return row
+    same_files = bool(row.artifact_digest) and facts.digest == row.artifact_digest
+    ours = actor if actor.is_system else Actor.system("artifact check", on_behalf_of=actor.id)
+    compare_frozen(actor=ours, row=row, facts=facts, fields=(*FROM_MLFLOW, *(FROM_FILES if same_files else ())))
     if row.artifact_digest and facts.digest != row.artifact_digest:
         return _mark(
             row, actor=actor, observed=facts.digest, detail=facts.detail or "Its files differ from those whose digest was recorded."
@@ -116,18 +123,14 @@ def record_version(*, actor: Actor, facts: VersionFacts) -> ModelVersion:
     _record_inputs(row, facts.datasets)
     if facts.state == "ready":
         ModelCard.objects.get_or_create(version=row, defaults=rules.prefilled_card(facts))
-    after = _summary(row)
     if restored:
         audit.record(
-            "registry.version.restored", actor=actor, obj_type="modelversion", obj_id=str(row.id), obj_label=row.label, after=after
+            "registry.version.restored", actor=actor, obj_type="modelversion", obj_id=str(row.id), obj_label=row.label, after=_summary(row)
         )
-        for hold in decisions.open_holds(source_type=HOLD_SOURCE, source_id=str(row.id)):
-            decision_services.lift_hold(actor=actor, hold_id=hold.id, reason=f"The files of {row.label} are again what was decided on.")
-    elif before != after:
-        audit.record(
-            "registry.version.synced", actor=actor, obj_type="modelversion", obj_id=str(row.id), obj_label=row.label,
-            before={k: v for k, v in before.items() if v != after[k]}, after={k: v for k, v in after.items() if v != before[k]},
-        )  # fmt: skip
+        because = f"The files of {row.label} are again what was decided on."
+        close_open(actor=ours, kind="files", model_id=row.model_id, key=str(row.version), because=because)
+    else:
+        _record_difference(row, actor, before)
     return row
 
 
@@ -136,6 +139,29 @@ def mark_changed(*, actor: Actor, version_id: Any, observed: str, detail: str) -
     """The files of a version were found to differ from its recorded digest, outside a full reading."""
     row = ModelVersion.objects.select_for_update(of=("self",), no_key=True).select_related("model").get(id=version_id)
     return _mark(row, actor=actor, observed=observed, detail=detail)
+
+
+@transaction.atomic
+def compare_figures(*, actor: Actor, version_id: Any, facts: VersionFacts) -> None:
+    """Take in what MLflow says of a version without its files: findings where it differs from what was frozen, and the portal's row."""
+    rules.check_may_edit(actor)
+    row = ModelVersion.objects.select_for_update(of=("self",), no_key=True).select_related("model").get(id=version_id)
+    compare_frozen(actor=actor, row=row, facts=facts, fields=FROM_MLFLOW)
+    before = _summary(row)
+    for name in ("params", "metrics", "tags", "run_name", "description"):
+        setattr(row, name, getattr(facts, name))
+    row.save(update_fields=["params", "metrics", "tags", "run_name", "description"])
+    _record_inputs(row, facts.datasets)
+    _record_difference(row, actor, before)
+
+
+def _record_difference(row: ModelVersion, actor: Actor, before: dict[str, Any]) -> None:
+    after = _summary(row)
+    if before != after:
+        audit.record(
+            "registry.version.synced", actor=actor, obj_type="modelversion", obj_id=str(row.id), obj_label=row.label,
+            before={k: v for k, v in before.items() if v != after[k]}, after={k: v for k, v in after.items() if v != before[k]},
+        )  # fmt: skip
 
 
 @transaction.atomic
@@ -148,7 +174,10 @@ def note_download(*, actor: Actor, version: ModelVersion) -> None:
 
 
 def _mark(row: ModelVersion, *, actor: Actor, observed: str, detail: str) -> ModelVersion:
-    if not row.artifact_digest or (row.status == "changed" and row.observed_digest == observed):
+    if not row.artifact_digest:
+        return row
+    if row.status == "changed" and row.observed_digest == observed:
+        _find_changed(row, actor=actor)
         return row
     row.status, row.observed_digest, row.detail, row.synced_at = "changed", observed, detail, now()
     row.save(update_fields=["status", "observed_digest", "detail", "synced_at"])
@@ -156,12 +185,16 @@ def _mark(row: ModelVersion, *, actor: Actor, observed: str, detail: str) -> Mod
         "registry.version.changed", actor=actor, obj_type="modelversion", obj_id=str(row.id), obj_label=row.label,
         before={"digest": row.artifact_digest}, after={"digest": observed}, reason=detail,
     )  # fmt: skip
-    for decision in decisions.live().filter(artifact_digest=row.artifact_digest):
-        decision_services.place_hold(
-            actor=actor, decision_id=decision.id, source_type=HOLD_SOURCE, source_id=str(row.id),
-            reason=f"The files of {row.label} are not those that were decided on.",
-        )  # fmt: skip
+    _find_changed(row, actor=actor)
     return row
+
+
+def _find_changed(row: ModelVersion, *, actor: Actor) -> None:
+    raise_finding(
+        actor=actor if actor.is_system else Actor.system("artifact check", on_behalf_of=actor.id), kind="files", key=str(row.version), model=row.model, version=row,
+        expected={"digest": row.artifact_digest}, found={"digest": row.observed_digest, "detail": row.detail},
+        detail=f"The files of {row.label} are not those that were decided on.",
+    )  # fmt: skip
 
 
 def _model(
