@@ -1,12 +1,16 @@
 """A real MLflow behind the endpoint, reached through the portal as any script would."""
 
 import json
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
+import psycopg
 import pytest
 from django.conf import settings
 from django.test import Client
@@ -146,6 +150,40 @@ def behind_the_back(mlflow_is_up: str) -> Iterator[httpx.Client]:
     """MLflow itself, as somebody on its host reaches it: round the portal."""
     with httpx.Client(base_url=mlflow_is_up, headers={"X-Forwarded-For": "127.0.0.1"}) as direct:
         yield direct
+
+
+@pytest.fixture
+def mlflow_database(mlflow_is_up: str) -> Iterator[Any]:
+    """execute(sql, values) in MLflow's own PostgreSQL database, as somebody with its password could; returns the number of rows."""
+    base = os.environ.get("GATEHOUSE_SUPERUSER_DATABASE_URL")
+    if not base:
+        pytest.skip("GATEHOUSE_SUPERUSER_DATABASE_URL is not set; ./gatehouse test sets it")
+    with psycopg.connect(urlsplit(base)._replace(path="/mlflow").geturl(), autocommit=True) as connection:
+        yield lambda sql, *values: connection.execute(sql, values).rowcount
+
+
+@pytest.fixture
+def artifact_folder(mlflow_is_up: str) -> Path:
+    """Where MLflow keeps its artifacts on this host."""
+    folder = settings.DATA_DIR / "mlflow-artifacts"
+    if not folder.is_dir():
+        pytest.skip("MLflow's artifacts are not on this host")
+    return folder
+
+
+@pytest.fixture
+def decide(system: Any) -> Callable[..., Any]:
+    """decide(version, environment="production") -> a live decision that names the version's files."""
+    from apps.decisions import services
+
+    def make(row: Any, environment: str = "production") -> Any:
+        return services.issue(
+            actor=system, usecase_id=uuid.uuid4(), kind="deploy", stage_to="", environment=environment, model_version_id=row.id,
+            model_version_label=row.label, artifact_digest=row.artifact_digest, gate_id=uuid.uuid4(), evidence_digest="sha256:" + "0" * 64,
+            valid_days=30,
+        )  # fmt: skip
+
+    return make
 
 
 @pytest.fixture

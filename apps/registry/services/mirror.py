@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 
 from apps.audit import selectors as trail
 from apps.audit import services as audit
@@ -24,6 +25,7 @@ from apps.registry.services.findings import close_open, raise_finding
 log = logging.getLogger(__name__)
 MIRROR = Actor.system("registry mirror")
 LOOKED_AT = 50
+BATCH = 200
 
 
 @dataclass(slots=True)
@@ -43,10 +45,14 @@ def mirror_models() -> int:
     aliases = _current_aliases()
     met: set[str] = set()
     same: list[Any] = []
+    new: list[ModelFacts] = []
     settled = 0
     for facts in mlflow.all_models():
         met.add(facts.name)
         row = rows.get(facts.name)
+        if row is None:
+            new.append(facts)
+            continue
         if row is not None and row.gone_at is None and _agrees(row, facts, aliases.get(row.id, {})):
             same.append(row.id)
             continue
@@ -54,8 +60,28 @@ def mirror_models() -> int:
     for name, row in rows.items():
         if name not in met and row.gone_at is None:
             settled += _settle_again(name)
+    # After those that are gone: a new name may be the new name of one of them.
+    for start in range(0, len(new), BATCH):
+        again = call(_meet, new[start : start + BATCH])
+        settled += len(new[start : start + BATCH]) - len(again) + sum(_settle_again(name) for name in again)
     call(_seen, same)
     return settled
+
+
+@transaction.atomic
+def _meet(batch: list[ModelFacts]) -> list[str]:
+    """Write down models that the portal meets for the first time; returns the names of those that need a closer look."""
+    again = []
+    for facts in batch:
+        known = RegisteredModel.objects.filter(Q(name=facts.name) | Q(renaming_to=facts.name) | Q(registered_at=facts.registered_at))
+        if facts.aliases or any(map(rules.is_evidence_tag, facts.tags)) or known.exists():
+            again.append(facts.name)
+            continue
+        row = RegisteredModel.objects.create(
+            name=facts.name, description=facts.description, tags=facts.tags, registered_at=facts.registered_at, synced_at=now()
+        )
+        audit.record("registry.model.created", actor=MIRROR, obj_type="registeredmodel", obj_id=str(row.id), obj_label=row.name)
+    return again
 
 
 def _agrees(row: RegisteredModel, facts: ModelFacts, aliases: dict[str, int]) -> bool:
@@ -110,7 +136,9 @@ def settle_model(*, actor: Actor, facts: ModelFacts) -> PutBack:
     before = {"description": row.description, "tags": row.tags}
     after = {"description": facts.description, "tags": facts.tags}
     row.description, row.tags, row.registered_at = facts.description, facts.tags, facts.registered_at
-    row.synced_at, row.gone_at, row.renaming_to = now(), None, ""
+    # Until its versions are known nobody can say where its aliases pointed when it was first met.
+    unknown = set(facts.aliases.values()) - set(ModelVersion.objects.filter(model=row).values_list("version", flat=True))
+    row.synced_at, row.gone_at, row.renaming_to = None if first_met and unknown else now(), None, ""
     row.save(update_fields=["name", "description", "tags", "registered_at", "synced_at", "gone_at", "renaming_to"])
     if before != after:
         audit.record(
