@@ -146,7 +146,8 @@ def settle_model(*, actor: Actor, facts: ModelFacts) -> PutBack:
             before={k: finding_rules.bounded(v) for k, v in before.items() if v != after[k]},
             after={k: finding_rules.bounded(v) for k, v in after.items() if v != before[k]},
         )  # fmt: skip
-    close_open(actor=MIRROR, kind="model", model_id=row.id, key=row.name, because="MLflow has the model again under its name.")
+    if row.name == _decided_name(row, row.name):
+        close_open(actor=MIRROR, kind="model", model_id=row.id, key="", because="MLflow has the model under its name again.")
     _settle_tags(row)
     return _settle_aliases(actor, row, facts, first_met)
 
@@ -180,14 +181,18 @@ def _renamed(actor: Actor, row: RegisteredModel, name: str) -> None:
         before={"name": was}, after={"name": name}, reason=f"Asked for by {by}." if by else "Not through the portal, as far as it knows.",
     )  # fmt: skip
     RegisteredModel.objects.filter(id=row.id).update(name=name)
-    if decided(ModelVersion.objects.filter(model=row)).exists():
+    ought = _decided_name(row, was)
+    if name != ought and decided(ModelVersion.objects.filter(model=row)).exists():
         raise_finding(
-            actor=MIRROR, kind="model", key=was, model=row, expected={"name": was}, found={"name": name}, actor_label=by,
-            detail=f"The model {was}, which decisions name, is called {name} in MLflow.",
+            actor=MIRROR, kind="model", model=row, expected={"name": ought}, found={"name": name}, actor_label=by,
+            detail=f"The model {ought}, which decisions name, is called {name} in MLflow.",
         )  # fmt: skip
-    else:
-        for gone in Finding.objects.filter(model=row, kind="model", closed_at=None).exclude(key=name):
-            close_open(actor=MIRROR, kind="model", model_id=row.id, key=gone.key, because="It was renamed, and no decision names it.")
+
+
+def _decided_name(row: RegisteredModel, name: str) -> str:
+    """The name under which decisions know the model, should it have been renamed since."""
+    told = Finding.objects.filter(model=row, kind="model", closed_at=None).first()
+    return str(told.expected["name"]) if told else name
 
 
 @transaction.atomic
@@ -207,7 +212,7 @@ def _gone(name: str) -> bool:
         AliasRecord.objects.filter(model=row, ended_at=None).exclude(alias__in=_protected(row)).update(ended_at=now())
     if decided(ModelVersion.objects.filter(model=row)).exists():
         raise_finding(
-            actor=MIRROR, kind="model", key=name, model=row, expected={"name": name}, found={},
+            actor=MIRROR, kind="model", model=row, expected={"name": _decided_name(row, name)}, found={},
             detail=f"MLflow has no model {name} any more, which decisions name.",
         )  # fmt: skip
     return True
