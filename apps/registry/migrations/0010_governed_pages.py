@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('registry', '0004_frozen_facts_and_findings'),
+        ('registry', '0003_experiments_known_to_the_portal'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -39,7 +39,7 @@ DROP FUNCTION registry_frozen_for_ever();
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('registry', '0003_experiments_known_to_the_portal'),
+        ('registry', '0012_one_search_box'),
     ]
 
     operations = [
