@@ -144,7 +144,12 @@ def _migrations(stack: "Stack") -> Iterator[Finding]:
 
     try:
         stack.manage("migrate", "--check", role="gatehouse_owner")
-    except StackError:
+    except StackError as error:
+        # It prints what is missing; whatever else kept it from looking ends in the name of an error.
+        last = str(error).splitlines()[-1]
+        if "Error: " in last:
+            yield Finding("migrations", WRONG, f"cannot be looked at: {last}", "Put right what is wrong above, then ask again.")
+            return
         yield Finding("migrations", WRONG, "the database is older than the code", "Stop and start again: a start migrates.")
     else:
         yield Finding("migrations", OK, "all applied")

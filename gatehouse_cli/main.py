@@ -85,6 +85,11 @@ def demo(arguments: list[str]) -> int:
     if options.check and (pid := guard.running(DataDir(data_dir(options.data)))):
         stack = Stack(data_dir(options.data), demo=True, external=External.from_environment(), say=say)
         stack.attach()
+        if not stack.layout.demo:
+            raise Refusal(
+                f"the portal that runs in {stack.data.root} is not the sample one: its journey makes accounts and use cases that do "
+                "not belong there. Name another folder with --data DIR."
+            )
         say(f"a portal already runs in {stack.data.root} (process {pid}): checking that one")
         return portal_runs.journey(stack, check=True)
     stack = make_stack(options, demo=True)

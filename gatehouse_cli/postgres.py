@@ -88,7 +88,10 @@ def make_cluster(cluster: Path, bin_dir: Path, *, superuser_password: str, durab
     finally:
         password_file.unlink(missing_ok=True)
     if done.returncode != 0:
-        raise ServiceError(f"initdb failed: {done.stderr.strip() or done.stdout.strip()}")
+        said = done.stderr.strip() or done.stdout.strip()
+        if "No space left on device" in said:
+            raise ServiceError(f"the disk is full: there is no room for a database in {cluster}. Free some space and start again.")
+        raise ServiceError(f"initdb failed: {said}")
     stamp.touch()
     return True
 

@@ -85,6 +85,12 @@ def test_a_second_start_in_the_folder_is_refused_with_the_way_out(folder: Path):
     assert f"gatehouse down --data {folder}" in done.stderr
 
 
+def test_the_sample_journey_is_not_told_in_somebodys_own_portal(folder: Path):
+    done = launch("demo", "--check", "--data", str(folder))
+    assert done.returncode == 2
+    assert "is not the sample one" in done.stderr
+
+
 def test_a_management_command_runs_beside_the_portal_and_passes_its_exit_code(folder: Path):
     done = launch("manage", "--data", str(folder), "migrate", "--check")
     assert done.returncode == 0, done.stderr

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from gatehouse_cli import doctor
 from gatehouse_cli.paths import REPO, DataDir
+from gatehouse_cli.stack import Stack, StackError
 
 
 def launch(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -69,3 +71,23 @@ def test_the_doctor_names_an_open_secret_and_mends_it(tmp_path: Path):
 def test_the_doctor_speaks_json_for_scripts(tmp_path: Path):
     done = launch("doctor", "--json", "--data", str(tmp_path / "none"))
     assert {row["subject"] for row in json.loads(done.stdout)} >= {"platform", "python", ".venv", "data folder", "processes"}
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("  Applying accounts.0002... ", "older than the code"),
+        ("Traceback\ndjango.db.utils.OperationalError: No space left on device", "cannot be looked at: .*No space left"),
+    ],
+)
+def test_the_doctor_tells_an_old_database_from_one_that_cannot_be_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, found: str
+):
+    def fail(*words: str, **options: str) -> str:
+        raise StackError(f"manage.py migrate failed:\n{said}")
+
+    stack = Stack(tmp_path / "portal")
+    monkeypatch.setattr(stack, "manage", fail)
+    (finding,) = doctor._migrations(stack)
+    assert finding.state == doctor.WRONG
+    assert re.search(found, finding.found)

@@ -204,3 +204,12 @@ def test_a_stranger_that_took_the_port_meanwhile_is_not_taken_for_ours(tmp_path:
         one.start("valkey")
         with pytest.raises(StackError, match="was taken by another program meanwhile"):
             two.start("valkey")
+
+
+def test_a_disk_that_is_full_while_the_cluster_is_made_is_named(tmp_path: Path):
+    for program, text in {"postgres": "postgres (PostgreSQL) 18.1", "initdb": "could not write: No space left on device"}.items():
+        (tmp_path / program).write_text(f"#!/bin/sh\necho '{text}'\n[ {program} = postgres ]\n")
+        (tmp_path / program).chmod(0o755)
+    tmp_path.chmod(0o755)
+    with pytest.raises(RuntimeError, match=r"the disk is full.*Free some space"):
+        postgres.make_cluster(tmp_path / "cluster", tmp_path, superuser_password="p")
