@@ -138,6 +138,18 @@ def sync_model(name: str, version: int) -> None:
     registry.sync_version(name=name, version=version)
 
 
+@task("look_at_version")
+def look_at_version(name: str, version: int) -> None:
+    """Take in what MLflow says of a version that somebody has written to."""
+    registry.look_at_version(name=name, version=version)
+
+
+@task("look_at_model")
+def look_at_model(name: str) -> None:
+    """Take in what MLflow says of a registered model that somebody has written to."""
+    registry.look_at_model(name=name)
+
+
 @task("discover_models")
 def discover_models() -> None:
     """Find versions that the portal does not know yet."""

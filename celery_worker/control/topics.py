@@ -45,6 +45,8 @@ TOPICS: Mapping[str, Callable[[Body], Send | None]] = {
     "notices.deliver": _to("control.deliver_notices"),
     "registry.alias": _to("control.apply_alias"),
     "registry.discover": _to("control.discover_models"),
+    "registry.look": _to("control.look_at_version"),
+    "registry.mirror": _to("control.look_at_model"),
     "registry.sync": _to("control.sync_model"),
 }
 

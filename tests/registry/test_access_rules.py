@@ -28,7 +28,7 @@ TABLE = [
     (APPROVER, OWNER, {"read"}),
     (APPROVER, FREE, {"read"}),
     (STAKEHOLDER, USECASE, {"read"}),
-    (STAKEHOLDER, DELETE, {"read", "delete"}),
+    (STAKEHOLDER, DELETE, {"read"}),
     (AUDITOR, SEEN, {"read"}),
     (AUDITOR, OWNER, {"read"}),
     (ADMIN, SEEN, ALL),

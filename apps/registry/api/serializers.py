@@ -2,10 +2,13 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from apps.core.api import actor_of
 from apps.registry import rules, selectors
 from apps.registry.models import AliasRecord, ModelCard, ModelVersion, RegisteredModel, RunInput
+from apps.registry.selectors.access import usecases_of
 
 
 class AliasSerializer(serializers.ModelSerializer):
@@ -18,16 +21,37 @@ class AliasSerializer(serializers.ModelSerializer):
         fields = ["alias", "version", "decision_id", "set_by", "set_at", "ended_at"]
 
 
+class UsecaseRefSerializer(serializers.Serializer):
+    """A use case by name."""
+
+    id = serializers.UUIDField()
+    slug = serializers.SlugField()
+    name = serializers.CharField()
+
+
 class ModelSerializer(serializers.ModelSerializer):
     """A registered model in a list."""
 
     owner = serializers.EmailField(source="owner.email", default=None, read_only=True)
     version_count = serializers.IntegerField(read_only=True, default=0)
     latest_version = serializers.IntegerField(read_only=True, allow_null=True, default=None)
+    governed = serializers.BooleanField(read_only=True, default=False, help_text="Whether some use case uses it.")
+    usecases = serializers.SerializerMethodField()
 
     class Meta:
         model = RegisteredModel
-        fields = ["id", "name", "description", "owner", "tags", "version_count", "latest_version", "created_at"]
+        fields = [
+            "id", "name", "description", "owner", "author", "tags", "governed", "usecases", "version_count", "latest_version", "registered_at",
+            "synced_at", "gone_at", "created_at",
+        ]  # fmt: skip
+
+    @extend_schema_field(UsecaseRefSerializer(many=True))
+    def get_usecases(self, model: RegisteredModel) -> list[dict[str, str]]:
+        """Use cases that use it and that you may see, by name."""
+        known = self.context.get("usecases")
+        if known is None:
+            known = usecases_of(actor_of(self.context["request"]), [model.id]) if "request" in self.context else {}
+        return [{"id": u.id, "slug": u.slug, "name": u.name} for u in known.get(model.id, [])]
 
 
 class CardSerializer(serializers.ModelSerializer):

@@ -2,11 +2,14 @@
 
 from django.urls import path
 
-from apps.registry.api import cards, compare, evaluations, views
+from apps.registry.api import cards, compare, evaluations, governance, views
 
 urlpatterns = [
     path("models/", views.ModelsView.as_view()),
     path("models/<str:name>/", views.ModelView.as_view()),
+    path("models/<str:name>/owner/", governance.OwnerView.as_view()),
+    path("findings/", governance.FindingsView.as_view()),
+    path("findings/<uuid:finding_id>/", governance.FindingView.as_view()),
     path("models/<str:name>/compare/", compare.CompareView.as_view()),
     path("models/<str:name>/failure-modes/", cards.FailureModesView.as_view()),
     path("failure-modes/<uuid:failure_id>/", cards.FailureModeView.as_view()),

@@ -21,13 +21,17 @@ from apps.registry.api.serializers import (
     VersionSerializer,
 )
 from apps.registry.models import ModelCard, ModelVersion, RegisteredModel
+from apps.registry.selectors.access import usecases_of
 
 
 class ModelsView(ListView):
     """Registered models. They are made through the MLflow endpoint."""
 
     lists = "List the registered models you may see, newest first."
-    filters = {"search": Filter("Part of the name.")}
+    filters = {
+        "search": Filter("Part of the name."),
+        "governed": Filter("true: those that some use case uses. false: those that wait for a use case and an owner.", bool),
+    }
 
     serializer_class = ModelSerializer
 
@@ -35,7 +39,19 @@ class ModelsView(ListView):
         """Those the caller may see; `search` looks in the names."""
         if getattr(self, "swagger_fake_view", False):
             return RegisteredModel.objects.none()
-        return selectors.models(actor_of(self.request), search=self.request.query_params.get("search", ""))
+        asked = self.request.query_params
+        governed = {"true": True, "false": False}.get(asked.get("governed", ""))
+        return selectors.models(actor_of(self.request), search=asked.get("search", ""), governed=governed)
+
+    def paginate_queryset(self, queryset: Any) -> Any:
+        """One page, with the use cases of all its models in one query."""
+        page = super().paginate_queryset(queryset)
+        self.usecases = usecases_of(actor_of(self.request), [m.id for m in page or []])
+        return page
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        """Hands them to the serializer."""
+        return {**super().get_serializer_context(), "usecases": getattr(self, "usecases", None)}
 
 
 class ModelView(View):
@@ -44,7 +60,7 @@ class ModelView(View):
     @operation(responses=ModelDetailSerializer)
     def get(self, request: Request, name: str) -> Response:
         """Read one registered model with what its aliases pointed at and when."""
-        return Response(ModelDetailSerializer(selectors.model(actor_of(request), name)).data)
+        return Response(ModelDetailSerializer(selectors.model(actor_of(request), name), context={"request": request}).data)
 
 
 class VersionsView(ListView):

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from apps.core.clock import now
 from apps.core.errors import NotFound, UpstreamFailed
 from apps.registry.gateways import artifacts
 from apps.registry.gateways.http import call
@@ -28,6 +29,7 @@ def read_version(name: str, version: int, *, files: bool = True) -> VersionFacts
     A version whose files cannot be governed (none there, no MLmodel, outside the store) comes back `failed` with the reason.
     Without `files` nothing is read of them: digest, signature and requirements are empty.
     """
+    read_at = now()
     row = call("GET", f"{API}/model-versions/get", params={"name": name, "version": str(version)})["model_version"]
     model = call("GET", f"{API}/registered-models/get", params={"name": name})["registered_model"]
     run = _run(str(row.get("run_id") or ""))
@@ -48,6 +50,7 @@ def read_version(name: str, version: int, *, files: bool = True) -> VersionFacts
         "model_description": _text(model.get("description", ""), 20_000),
         "model_tags": _pairs(model.get("tags")),
         "registered_at": _moment(row.get("creation_timestamp")),
+        "read_at": read_at,
     }
     if facts["state"] == "ready" and files:
         facts |= _files(name, version)

@@ -12,13 +12,14 @@ VERSION_STATES = ("pending", "ready", "failed", "changed")
 class RegisteredModel(BaseModel):
     """A name in the registry under which versions are numbered.
 
-    `registered_at` is MLflow's own moment, which a model keeps under another name. `renaming_to`: a rename that MLflow was asked for
+    `author` is who made it through the portal, whoever owns it later. `registered_at` is MLflow's own moment, which a model keeps under another name. `renaming_to`: a rename that MLflow was asked for
     and that the portal has not seen done. `gone_at`: since when MLflow has it no more; `synced_at`: when MLflow was last read.
     """
 
     name = models.CharField(max_length=256, unique=True)
     description = models.TextField(blank=True, default="")
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    author = models.CharField(max_length=300, blank=True, default="")
     tags = models.JSONField(default=dict)
     registered_at = models.DateTimeField(null=True, blank=True)
     renaming_to = models.CharField(max_length=256, blank=True, default="", db_index=True)

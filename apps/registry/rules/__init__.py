@@ -76,6 +76,7 @@ class VersionFacts:
     """Everything one reading of MLflow and its artifact store says of one model version.
 
     state: `pending` (MLflow has not finished), `ready`, or `failed` with the reason in `detail`.
+    read_at: when the reading began; a write after it is not in it.
     digest / manifest: as in celery_worker.orders, of the files that were read ("" and {} when none could be). sizes: path -> bytes.
     """
 
@@ -103,6 +104,7 @@ class VersionFacts:
     model_tags: dict[str, str] = field(default_factory=dict)
     datasets: tuple[DatasetFacts, ...] = ()
     registered_at: datetime | None = None
+    read_at: datetime | None = None
 
 
 def alias_key(alias: str) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 from apps.core.actor import Actor, Role
 from apps.core.errors import Invalid, NotAllowed, NotFound
 
+# What MLflow's client still says to a run when it ends: nothing that a decision stands on.
+RUN_ENDS = frozenset({"run_id", "run_uuid", "status", "end_time"})
 VERBS = ("read", "log", "register", "edit", "delete", "alias", "admin")
 OBJ_TYPES = ("experiment", "run", "model", "version", "loggedmodel", "trace", "artifact", "dataset", "none")
 # Environments that the two stages of MLflow stand for; the others take a version out of one.
@@ -43,12 +45,12 @@ def check_right(actor: Actor, verb: str, standing: Standing, what: str) -> None:
         return
     if verb == "admin":
         raise NotAllowed("Only an administrator may do this. Ask one.")
+    if not actor.has_role(Role.ML_ENGINEER):
+        raise NotAllowed(f"Your roles may read the {what}, not write to it. An ML engineer can.")
     if verb == "delete":
         if not standing.granted_delete:
             raise NotAllowed(f"Only an administrator may delete the {what}. Owning or having made it is not enough.")
         return
-    if not actor.has_role(Role.ML_ENGINEER):
-        raise NotAllowed(f"Your roles may read the {what}, not write to it. An ML engineer can.")
     if verb in {"log", "register"}:
         return
     if not (standing.owns or standing.changes_usecase or standing.granted_change or standing.unclaimed):

@@ -2,26 +2,41 @@
 
 from typing import Any
 
-from django.db.models import Count, Max, Prefetch, Q, QuerySet
+from django.db.models import Count, Exists, Max, OuterRef, Prefetch, Q, QuerySet
 
 from apps.accounts.models import User
 from apps.core.actor import Actor
 from apps.decisions import selectors as decisions
 from apps.decisions.models import Decision
 from apps.registry import rules
-from apps.registry.models import AliasRecord, Dataset, ModelCard, ModelVersion, RegisteredModel, RegistryQuerySet, RunInput
+from apps.registry.models import AliasRecord, Dataset, Finding, ModelCard, ModelVersion, RegisteredModel, RegistryQuerySet, RunInput
 from apps.registry.models.governance import usecase_scope
+
+
+def findings(actor: Actor, *, open_only: bool = False, model: str = "") -> QuerySet[Finding]:
+    """Findings about models the actor may see, newest first; only open ones, or only those of one model."""
+    rows = Finding.objects.visible_to(actor).select_related("model", "version__model")
+    if open_only:
+        rows = rows.filter(closed_at=None)
+    if model:
+        rows = rows.filter(model__name=model)
+    return rows.order_by("-id")
 
 
 def _current_aliases() -> Prefetch:
     return Prefetch("alias_records", AliasRecord.objects.filter(ended_at=None).order_by("alias"), to_attr="current_aliases")
 
 
-def models(actor: Actor, *, search: str = "") -> QuerySet[RegisteredModel]:
-    """Models the actor may see, newest first, with `version_count` and `latest_version`."""
-    rows = RegisteredModel.objects.visible_to(actor).select_related("owner")
+def models(actor: Actor, *, search: str = "", governed: bool | None = None) -> QuerySet[RegisteredModel]:
+    """Models the actor may see, newest first, with `version_count`, `latest_version` and `governed` (some use case uses it).
+
+    governed: only those that are, or only those that wait for a use case and an owner.
+    """
+    rows = with_governed(RegisteredModel.objects.visible_to(actor).select_related("owner"))
     if search:
         rows = rows.filter(name__icontains=search)
+    if governed is not None:
+        rows = rows.filter(governed=governed)
     rows = rows.annotate(version_count=Count("versions", distinct=True), latest_version=Max("versions__version"))
     return rows.order_by("-id")
 
@@ -29,7 +44,13 @@ def models(actor: Actor, *, search: str = "") -> QuerySet[RegisteredModel]:
 def model(actor: Actor, name: str) -> RegisteredModel:
     """One model by name or id, or NotFound."""
     lookup = {"name": name} if RegisteredModel.objects.filter(name=name).exists() else {"id": name}
-    return RegisteredModel.objects.visible_to(actor).select_related("owner").one("registered model", **lookup)
+    return with_governed(RegisteredModel.objects.visible_to(actor).select_related("owner")).one("registered model", **lookup)
+
+
+def with_governed(rows: Any) -> Any:
+    """The same models with `governed`: whether some use case uses each, seen or not."""
+    links = usecase_scope(Actor.system("registry")).links()
+    return rows.annotate(governed=Exists(links.filter(model_id=OuterRef("id"))))
 
 
 def versions(actor: Actor) -> RegistryQuerySet:

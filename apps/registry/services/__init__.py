@@ -4,13 +4,14 @@ from apps.registry.services.aliases import record_alias, remove_alias
 from apps.registry.services.cards import change_failure_mode, record_failure_mode, save_card
 from apps.registry.services.evaluations import attach_evaluation, attach_from_run
 from apps.registry.services.findings import freeze_version
-from apps.registry.services.governance import check_access
-from apps.registry.services.sync import apply_alias, discover, request_sync, sync_version
+from apps.registry.services.governance import assign_owner, check_access
+from apps.registry.services.sync import apply_alias, discover, look_at_model, look_at_version, request_sync, sync_version
 from apps.registry.services.versions import created_experiment, created_model, created_version, mark_changed, note_download, record_version
 from apps.registry.services.writes import begin_write, deny_write, fail_write
 
 __all__ = [
     "apply_alias",
+    "assign_owner",
     "attach_evaluation",
     "attach_from_run",
     "begin_write",
@@ -23,6 +24,8 @@ __all__ = [
     "discover",
     "fail_write",
     "freeze_version",
+    "look_at_model",
+    "look_at_version",
     "mark_changed",
     "note_download",
     "record_alias",

@@ -10,6 +10,7 @@ from apps.core.clock import now
 from apps.core.errors import NoLiveDecision, NotFound
 from apps.registry import rules
 from apps.registry.models import AliasRecord, ModelVersion, RegisteredModel
+from apps.registry.selectors.access import live_for
 
 
 def _locked_model(name: str) -> RegisteredModel:
@@ -23,13 +24,18 @@ def _locked_model(name: str) -> RegisteredModel:
 def record_alias(*, actor: Actor, model: str, alias: str, version: int, decision_id: Any = None) -> AliasRecord:
     """Write down that `alias` of the model named `model` points at version number `version` since now; repeating it changes nothing.
 
-    A protected alias needs the decision it follows. Raises NoLiveDecision, NotAllowed, NotFound.
+    A protected alias needs the decision it follows: the one given, or one that is live for the version. Raises NoLiveDecision,
+    NotAllowed, NotFound.
     """
     rules.check_may_edit(actor)
-    if rules.protecting_environment(alias) and not decision_id:
-        raise NoLiveDecision(f"The alias {alias} follows a decision. Ask for a gate, and it moves when the version goes live.")
     owner = _locked_model(model)
-    target = ModelVersion.objects.filter(model=owner, version=version).first()
+    target = ModelVersion.objects.select_related("model").filter(model=owner, version=version).first()
+    environment = rules.protecting_environment(alias)
+    if environment and not decision_id:
+        decision = live_for(target, environment) if target is not None else None
+        if decision is None:
+            raise NoLiveDecision(f"The alias {alias} follows a decision. Ask for a gate, and it moves when the version goes live.")
+        decision_id = decision.id
     if target is None:
         raise NotFound(f"The portal knows no version {version} of {model} yet. Ask for a fresh reading of it.")
     current = (
@@ -57,17 +63,18 @@ def record_alias(*, actor: Actor, model: str, alias: str, version: int, decision
 
 @transaction.atomic
 def remove_alias(*, actor: Actor, model: str, alias: str) -> None:
-    """Write down that an unprotected alias points at nothing any more."""
+    """Write down that an alias points at nothing any more; a protected one stays while a live decision stands behind it."""
     rules.check_may_edit(actor)
-    if rules.protecting_environment(alias):
-        raise NoLiveDecision(f"The alias {alias} follows a decision and cannot be removed.")
     owner = _locked_model(model)
+    environment = rules.protecting_environment(alias)
     current = (
         AliasRecord.objects.select_for_update(of=("self",), no_key=True)
-        .select_related("version")
+        .select_related("version__model")
         .filter(model=owner, alias=alias, ended_at=None)
         .first()
     )
+    if environment and (current is None or live_for(current.version, environment)):
+        raise NoLiveDecision(f"The alias {alias} follows a decision and cannot be removed.")
     if current is None:
         return
     current.ended_at = now()

@@ -126,7 +126,7 @@ def freeze_version(*, actor: Actor, version_id: Any) -> FrozenVersion:
         return kept
     if row.status != "ready" or not row.artifact_digest:
         raise Conflict(f"model_version: {row.label} is {row.status}; its files have no settled digest. Ask for a fresh reading, then try again.")
-    if row.writing_until is not None and (row.synced_at is None or row.synced_at < row.writing_until):
+    if row.writing_until is not None:
         raise Conflict(f"model_version: somebody has just written to the run of {row.label}. The portal reads it again; try in a few seconds.")
     facts = facts_of_row(row)
     kept = FrozenVersion.objects.create(version=row, facts=facts, digest=digest_of(facts), frozen_by=actor.label[:300])

@@ -6,20 +6,42 @@ from functools import reduce
 from operator import and_
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from apps.core.actor import Actor
-from apps.core.errors import NoLiveDecision, NotAllowed, NotFound
+from apps.accounts.models import User
+from apps.audit import services as audit
+from apps.core.actor import Actor, Role
+from apps.core.errors import Invalid, NoLiveDecision, NotAllowed, NotFound
 from apps.registry import rules
 from apps.registry.gateways import locate
-from apps.registry.models import AliasRecord, ModelVersion
+from apps.registry.models import AliasRecord, ModelVersion, RegisteredModel
 from apps.registry.rules import access
 from apps.registry.rules.access import Standing
 from apps.registry.selectors import access as sights
 from apps.registry.selectors import folder_holders
 
-# What MLflow's client still says to a run when it ends: nothing that a decision stands on.
-RUN_ENDS = frozenset({"run_id", "run_uuid", "status", "end_time"})
+
+@transaction.atomic
+def assign_owner(*, actor: Actor, name: str, owner: User) -> RegisteredModel:
+    """Give a model an owner: whoever may edit it may, and for a model that is nobody's any ML engineer. The same owner changes nothing.
+
+    Raises NotFound, NotAllowed, Invalid (`owner`) when the person is no active ML engineer.
+    """
+    row: RegisteredModel = RegisteredModel.objects.visible_to(actor).select_related("owner").one("registered model", name=name)
+    access.check_right(actor, "edit", sights.standing_to_model(actor, name), f"model {name}")
+    if not owner.is_active or not owner.role_assignments.filter(role=Role.ML_ENGINEER).exists():
+        raise Invalid("owner: name an active ML engineer, who can answer for the model.", errors={"owner": ["No active ML engineer."]})
+    row = RegisteredModel.objects.select_for_update(of=("self",), no_key=True).select_related("owner").get(id=row.id)
+    if row.owner_id == owner.id:
+        return row
+    before, row.owner = row.owner.email if row.owner else None, owner
+    row.save(update_fields=["owner"])
+    audit.record(
+        "registry.model.owned", actor=actor, obj_type="registeredmodel", obj_id=str(row.id), obj_label=row.name,
+        before={"owner": before}, after={"owner": owner.email},
+    )  # fmt: skip
+    return row
 
 
 @dataclass(slots=True)
@@ -247,7 +269,7 @@ def _guard_stage(actor: Actor, name: str, row: ModelVersion | None, sent: Mappin
 
 
 def _guard_run(actor: Actor, verb: str, subject: Subject, key: Mapping[str, Any], sent: Mapping[str, Any]) -> None:
-    if not subject.run_id or (verb != "delete" and set(sent) <= RUN_ENDS and "status" in sent):
+    if not subject.run_id or (verb != "delete" and set(sent) <= access.RUN_ENDS and "status" in sent):
         return
     _refuse_behind(actor, verb, "run", Q(run_id=subject.run_id))
 

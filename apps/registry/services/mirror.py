@@ -19,6 +19,7 @@ from apps.registry.gateways import mlflow
 from apps.registry.models import AliasRecord, Finding, ModelVersion, RegisteredModel
 from apps.registry.rules import findings as finding_rules
 from apps.registry.rules.findings import ModelFacts
+from apps.registry.selectors import author_of
 from apps.registry.selectors.access import decided, live_for
 from apps.registry.services.findings import close_open, raise_finding
 
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 MIRROR = Actor.system("registry mirror")
 LOOKED_AT = 50
 BATCH = 200
+MADE_BY = ("registered-models/create",)
 
 
 @dataclass(slots=True)
@@ -77,10 +79,9 @@ def _meet(batch: list[ModelFacts]) -> list[str]:
         if facts.aliases or any(map(rules.is_evidence_tag, facts.tags)) or known.exists():
             again.append(facts.name)
             continue
-        row = RegisteredModel.objects.create(
-            name=facts.name, description=facts.description, tags=facts.tags, registered_at=facts.registered_at, synced_at=now()
-        )
-        audit.record("registry.model.created", actor=MIRROR, obj_type="registeredmodel", obj_id=str(row.id), obj_label=row.name)
+        row = _made(MIRROR, facts.name)
+        row.description, row.tags, row.registered_at, row.synced_at = facts.description, facts.tags, facts.registered_at, now()
+        row.save()
     return again
 
 
@@ -164,9 +165,29 @@ def _row_for(actor: Actor, facts: ModelFacts) -> RegisteredModel:
         if row is not None:
             _renamed(actor, row, facts.name)
     if row is None:
-        row = RegisteredModel.objects.create(name=facts.name)
-        audit.record("registry.model.created", actor=actor, obj_type="registeredmodel", obj_id=str(row.id), obj_label=row.name)
+        row = _made(actor, facts.name)
     return row
+
+
+def _made(actor: Actor, name: str) -> RegisteredModel:
+    """A row for a model that the portal first meets in MLflow; its maker is whoever asked for it through the portal."""
+    asked = next((e for e in _requests(name) if str((e.facts.get("after") or {}).get("route", "")).endswith(MADE_BY)), None)
+    person = author_of(user_of(asked)) if asked else None
+    author = str(person or (asked.actor_label if asked else ""))[:300]
+    row = RegisteredModel.objects.create(name=name, owner=person, author=author)
+    audit.record(
+        "registry.model.created", actor=actor, obj_type="registeredmodel", obj_id=str(row.id), obj_label=name,
+        after={"author": author or None}, reason="Met in MLflow, not made through the endpoint's answer.",
+    )  # fmt: skip
+    return row
+
+
+def user_of(event: Any) -> str | None:
+    """Id of the person behind an event of the trail, or None."""
+    for known in (event.on_behalf_of, event.actor_id):
+        if str(known).startswith("user:"):
+            return str(known).removeprefix("user:")
+    return None
 
 
 def _is_missing(name: str) -> bool:
@@ -303,5 +324,9 @@ def _put_back_done(name: str, alias: str, version: int | None) -> None:
 
 def _who(name: str, told: Any) -> str:
     """Label of the actor whose request of this model's name the trail holds, newest first; "" when none fits."""
-    found = trail.search(MIRROR, action="registry.mlflow.written").filter(object_id=name)
-    return next((e.actor_label for e in found[:LOOKED_AT] if told(e.facts.get("after") or {})), "")
+    return next((e.actor_label for e in _requests(name) if told(e.facts.get("after") or {})), "")
+
+
+def _requests(name: str) -> list[Any]:
+    """What the trail holds of writes that were asked for about this name, newest first."""
+    return list(trail.search(MIRROR, action="registry.mlflow.written").filter(object_id=name)[:LOOKED_AT])

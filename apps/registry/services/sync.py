@@ -17,7 +17,7 @@ from apps.registry import rules, selectors
 from apps.registry.gateways import mlflow
 from apps.registry.models import AliasRecord, Finding, ModelVersion
 from apps.registry.services.aliases import record_alias
-from apps.registry.services.mirror import mirror_models
+from apps.registry.services.mirror import mirror_model, mirror_models
 from apps.registry.services.versions import compare_figures, mark_changed, record_version
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,20 @@ def sweep_frozen() -> int:
         except UpstreamFailed as error:
             log.warning("%s could not be compared: %s", row.label, error.detail)
     return len(rows)
+
+
+def look_at_version(*, name: str, version: int) -> None:
+    """Somebody has written to a version or its run: take in what MLflow says now. Raises UpstreamFailed; calling again is safe."""
+    row = ModelVersion.objects.select_related("model").filter(model__name=name, version=version).first()
+    if row is None or row.status == "pending":
+        sync_version(name=name, version=version)
+    else:
+        check_frozen(row)
+
+
+def look_at_model(*, name: str) -> None:
+    """The same for a registered model. Raises UpstreamFailed."""
+    mirror_model(name)
 
 
 def check_frozen(row: ModelVersion) -> None:

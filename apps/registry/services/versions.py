@@ -32,7 +32,10 @@ def created_model(*, actor: Actor, name: str, description: str = "") -> Register
     if row.synced_at is None or row.gone_at is not None:
         # Its aliases are none yet: whatever is found there later is a change.
         row.synced_at, row.gone_at = now(), None
-        row.save(update_fields=["synced_at", "gone_at"])
+    if not row.author:
+        person = selectors.author_of(actor.user_id)
+        row.author, row.owner = str(person or actor.label)[:300], row.owner or person
+    row.save(update_fields=["synced_at", "gone_at", "author", "owner"])
     return row
 
 
@@ -119,6 +122,7 @@ def record_version(*, actor: Actor, facts: VersionFacts) -> ModelVersion:
     if facts.state == "ready" and not row.artifact_digest:
         row.artifact_digest, row.artifact_manifest = facts.digest, facts.manifest
         row.artifact_sizes, row.size_bytes = facts.sizes, sum(facts.sizes.values())
+    _settle_writing(row, facts)
     row.save()
     _record_inputs(row, facts.datasets)
     if facts.state == "ready":
@@ -150,9 +154,15 @@ def compare_figures(*, actor: Actor, version_id: Any, facts: VersionFacts) -> No
     before = _summary(row)
     for name in ("params", "metrics", "tags", "run_name", "description"):
         setattr(row, name, getattr(facts, name))
-    row.save(update_fields=["params", "metrics", "tags", "run_name", "description"])
+    _settle_writing(row, facts)
+    row.save(update_fields=["params", "metrics", "tags", "run_name", "description", "writing_until"])
     _record_inputs(row, facts.datasets)
     _record_difference(row, actor, before)
+
+
+def _settle_writing(row: ModelVersion, facts: VersionFacts) -> None:
+    if row.writing_until is not None and facts.read_at is not None and facts.read_at >= row.writing_until:
+        row.writing_until = None
 
 
 def _record_difference(row: ModelVersion, actor: Actor, before: dict[str, Any]) -> None:
