@@ -18,7 +18,7 @@ def _asked(w, actor_of, engineer):
     return approvals.request_gate(actor=actor, gate_id=w.gate.id)
 
 
-# (url name, address, what is sent, what must still be there, the field that is named); {…} is filled from the world.
+# (url name, address, what is sent, what must still be there, the field that is named, none where no field is at fault); {…} is filled from the world.
 CASES = [
     ("usecase-new", "/usecases/new/", {"name": TYPED, "risk_tier": "high"}, TYPED, "problem"),
     ("usecase-change", "/usecases/{u}/edit/words/", {"problem": TYPED, "risk_tier": "high"}, TYPED, "name"),
@@ -50,13 +50,17 @@ CASES = [
     ("monitoring:close-incident", "/endpoints/{e}/monitoring/incidents/{i}/close/", {"resolution": " "}, "", "resolution"),
     ("accounts:account", "/account/", {"name": " ", "scopes": "write"}, 'value="write" checked', "name"),
     ("accounts:account", "/account/", {"name": TYPED, "scopes": "no-such-scope"}, TYPED, "scopes"),
+    ("registry:evaluation-from-run", "/models/care-outreach/versions/3/evaluations/from-run/", {"name": "held-out", "task": TYPED}, TYPED, ""),
+    ("registry:evaluations", "/models/care-outreach/versions/3/evaluations/", {"document": TYPED}, TYPED, "document"),
+    ("registry:failures", "/models/care-outreach/failure-modes/", {"title": "", "effect": TYPED}, TYPED, "title"),
     ("registry:version", "/models/care-outreach/versions/3/", {"intended_use": TYPED, "limitations": "x" * 30_000, "revision": "0"}, TYPED, "limitations"),
 ]  # fmt: skip
 # Tested below with other people, or by the app itself; or without anything to type.
-ELSEWHERE = {"approvals:sign", "approvals:revoke", "approvals:withdraw"}
+ELSEWHERE = {"approvals:sign", "approvals:revoke", "approvals:withdraw", "accounts:password", "accounts:assign-role", "notices:change"}
 NOTHING_TO_TYPE = {
     "accounts:sign-out", "accounts:revoke-token", "approvals:request", "audit:export", "deployments:rehearse", "deployments:revoke-key",
-    "monitoring:judge", "monitoring:retire",
+    "monitoring:judge", "monitoring:retire", "accounts:remove-role", "accounts:close-account", "notices:by-email", "notices:test",
+    "notices:rotate", "notices:end", "notices:redeliver",
 }  # fmt: skip
 
 
@@ -77,7 +81,7 @@ def refused(answer, kept, field):
     assert 400 <= answer.status_code < 410, answer.status_code
     assert text.count('role="alert"') == 1, "the reason stands once, at the top of the form"
     assert kept in text
-    assert about(text, field).strip(), f"nothing is said beside {field}"
+    assert not field or about(text, field).strip(), f"nothing is said beside {field}"
     return text
 
 
@@ -96,6 +100,31 @@ def test_a_refused_form_keeps_what_was_typed(page_of, engineer, world, name, pat
 
 def test_a_refused_rate_card_keeps_what_was_typed(page_of, make_user):
     refused(page_of(make_user("admin")).post("/rates/", {"gpu_hour": "77.5", "currency": "USD"}), 'value="77.5"', "cpu_hour")
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "kept", "field"),
+    [("/people/", {"full_name": TYPED, "email": "", "password": "a long password of theirs"}, TYPED, "email"),
+     ("/webhooks/", {"name": TYPED, "url": "nowhere"}, TYPED, "url"), ("/people/{person}/roles/", {"role": ""}, "", "role")],
+)  # fmt: skip
+def test_a_refused_form_of_an_administrator_keeps_what_was_typed(page_of, make_user, path, data, kept, field):
+    person = make_user("auditor")
+    text = refused(page_of(make_user("admin")).post(path.format(person=person.id), data), kept, field)
+    assert "a long password of theirs" not in text
+
+
+def test_a_refused_webhook_keeps_the_address_that_was_typed(page_of, make_user, system):
+    from apps.notices import services
+
+    row, _ = services.add_webhook(actor=system, name="CI", url="https://ci.example.org/hook")
+    refused(page_of(make_user("admin")).post(f"/webhooks/{row.id}/change/", {"name": "CI", "url": "nowhere"}), 'value="nowhere"', "url")
+
+
+def test_a_refused_change_of_password_stands_at_its_form_and_gives_none_back(page_of, make_user):
+    given = {"old": "wrong horse", "password": "wrong horse", "current": "wrong horse", "new": "another long horse"}
+    text = page_of(make_user("auditor")).post("/account/password/", given).content.decode()
+    assert "wrong horse" not in text and "another long horse" not in text and text.count('role="alert"') == 1
+    assert text.index("Change my password") < text.index('role="alert"')
 
 
 def test_a_refused_sign_in_keeps_the_address_and_not_the_password(client, make_user):

@@ -179,6 +179,12 @@ def state_class(state: str) -> str:
 
 
 @register.filter
+def same(one: str, other: str) -> bool:
+    """Whether both are the same text, for `with`."""
+    return one == other
+
+
+@register.filter
 def listed(post: QueryDict, name: str) -> list[str]:
     """Everything a form sent under this name, for boxes that were ticked."""
     return post.getlist(name)
