@@ -221,6 +221,11 @@ SPECTACULAR_SETTINGS = {
         "KpiDirectionEnum": "apps.kpis.models.Kpi.Direction",
         "IntegrationDirectionEnum": ["in", "out", "both"],
         "StageEnum": "apps.usecases.models.Stage",
+        "FailureStateEnum": "apps.registry.rules.failures.STATES",
+        "FailureKindEnum": "apps.registry.rules.failures.KINDS",
+        "FailureSeverityEnum": "apps.registry.rules.failures.SEVERITIES",
+        "EvaluationKindEnum": "apps.registry.models.evaluations.EVALUATION_KINDS",
+        "SensitivityEnum": "apps.registry.rules.datasets.SENSITIVITIES",
     },
 }
 

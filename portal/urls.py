@@ -8,7 +8,7 @@ from drf_spectacular.views import SpectacularAPIView
 from portal import api_docs, health
 
 # Each app may have three doors: REST, pages, and one for machines (routing, artifacts, MLflow).
-REST = ("audit", "accounts", "notices", "registry", "usecases", "kpis", "deployments", "loadtests", "monitoring", "approvals")
+REST = ("audit", "accounts", "notices", "registry", "usecases", "kpis", "deployments", "loadtests", "monitoring", "approvals", "dashboard")
 PAGES = ("accounts", "notices", "deployments", "loadtests", "monitoring", "approvals", "dashboard")
 MACHINES = ("registry", "deployments")
 

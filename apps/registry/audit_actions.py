@@ -22,6 +22,8 @@ ACTIONS = {
     "registry.failure_mode.recorded": "A known failure mode of a model was written down",
     "registry.failure_mode.changed": "A known failure mode of a model was changed",
     "registry.evaluation.attached": "An evaluation or bias audit was attached to a model version",
+    "registry.dataset.governed": "What holds for a dataset was changed: permissions, retention, sensitivity, owner",
+    "registry.lineage.received": "Lineage of a run was reported by another tool",
     "registry.alias.moved": "An alias was pointed at a model version",
     "registry.alias.removed": "An alias was removed",
     "registry.artifact.downloaded": "A serving host downloaded a model version",

@@ -58,6 +58,7 @@ DOORS: dict[str, tuple[str, str]] = {
         "POST models/{name}/versions/{number}/evaluations/from-run/",
         "attach_from_run",
     ),
+    "datasets/<uuid:dataset_id>/": ("PATCH datasets/{dataset_id}/", "govern_dataset"),
     "trail/export/": ("POST audit/exports/", "export_response"),
 }
 EDIT, KPI = "usecases/<slug:slug>/edit/<slug:what>/", "kpis/<uuid:kpi_id>/<slug:what>/"

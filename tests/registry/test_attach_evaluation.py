@@ -181,10 +181,10 @@ def test_the_run_itself_can_be_the_source(elena, version):
 def test_the_api(version, make_user, api):
     client = api(make_user("ml_engineer"))
     made = client.post(AT, GOOD, format="json")
-    assert made.status_code == 201 and client.get(AT).json()[0]["id"] == made.json()["id"]
+    assert made.status_code == 201 and client.get(AT).json()["results"][0]["id"] == made.json()["id"]
     assert client.get(f"/api/v1/evaluations/{made.json()['id']}/").json()["document"] == GOOD
     assert list(client.post(AT, {**GOOD, "kind": "x"}, format="json").json()["errors"]) == ["kind"]
-    assert list(client.post(AT, [1], format="json").json()["errors"]) == ["document"]
+    assert list(client.post(AT, [1], format="json").json()["errors"]) == ["body"]
     assert client.post(f"{AT}from-run/", {"name": "as logged"}, format="json").status_code == 201
     assert list(client.post(f"{AT}from-run/", {"nam": "x"}, format="json").json()["errors"]) == ["nam"]
     assert client.get("/api/v1/evaluation-schema/").json() == json.loads(json.dumps(rules.SCHEMA))

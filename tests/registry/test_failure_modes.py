@@ -88,7 +88,7 @@ def test_the_api_writes_and_changes(make_user, api):
     assert list(client.patch(at, {"state": "handled"}, format="json").json()["errors"]) == ["handling"]
     assert (
         client.get(at).json()["title"] == "Night calls"
-        and len(client.get("/api/v1/models/care-outreach/failure-modes/?version=1").json()) == 1
+        and len(client.get("/api/v1/models/care-outreach/failure-modes/?version=1").json()["results"]) == 1
     )
 
 

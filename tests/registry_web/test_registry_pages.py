@@ -90,3 +90,27 @@ def test_the_run_is_the_source_of_an_evaluation(elena_browser, two):
     assert "prefix: give the beginning" in words(elena_browser.post(at, {"name": "x", "prefix": "nothing_"}))
     assert elena_browser.post(at, {"name": "held-out data", "prefix": ""}).status_code == 302
     assert Evaluation.objects.get().source == "run" and "from the run" in words(elena_browser.get(f"{AT}evaluations/"))
+
+
+def test_a_dataset_says_who_saw_it_and_what_nobody_has_said(elena_browser, page_of, make_user, two):
+    assert "2 datasets, 2 without an owner" in words(elena_browser.get("/datasets/"))
+    at = f"/datasets/{two[0].inputs.get(context='training').dataset_id}/"
+    text = words(elena_browser.get(at))
+    assert "No version that saw it is admitted to production." in text and "Nobody has said its owner, permissions, retention, sensitivity." in text
+    assert text.count("<rect") == 5 and "visit-risk/2" in text
+    assert elena_browser.post(at, {"sensitivity": "personal", "retention": "Two years", "revision": "0"}).status_code == 302
+    assert "Nobody has said its owner, permissions." in words(elena_browser.get(at))
+    assert elena_browser.post(at, {"sensitivity": "public", "revision": "0"}).status_code == 409
+    assert page_of(make_user("stakeholder")).get(at).status_code == 404
+
+
+def test_the_lineage_of_a_version_is_a_drawing_and_a_table(elena_browser, linked, browser, versions, stage, two):
+    text = words(elena_browser.get(f"{AT}lineage/"))
+    assert "It rests on 2 datasets, and is deployed nowhere you see." in text and text.count("<path") == 3 and "registered as" in text
+
+
+def test_lineage_goes_on_to_deployments_that_the_reader_may_see(browser, page_of, make_user, linked, versions, decide, stage):
+    decide(1, "production")
+    live = stage.live(1)
+    assert live.endpoint.name in words(browser.get("/models/care-outreach/versions/1/lineage/"))
+    assert live.endpoint.name in words(page_of(make_user("auditor")).get("/models/care-outreach/versions/1/lineage/"))

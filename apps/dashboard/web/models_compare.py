@@ -9,7 +9,7 @@ from django.views.decorators.http import require_GET
 from apps.accounts.web.access import page
 from apps.core.errors import Invalid
 from apps.dashboard.web.models_shared import actor_of, model_of
-from apps.registry.rules.compare import FigureRow
+from apps.registry.rules.compare import FigureRow, Row
 from apps.registry.selectors.compare import Comparison
 from apps.registry.selectors.compare import compare as read
 
@@ -55,11 +55,14 @@ def _told(found: Comparison) -> dict[str, Any]:
         "better": verdicts.count("better"), "worse": verdicts.count("worse"), "differ": differ, "card": card,
         "figures": [(title, [(row, _cells(numbers, row)) for row in rows], nothing) for title, _, rows, nothing in figures],
         "sections": [
-            (title, [(row, [{"number": n, "value": v} for n, v in zip(numbers, row.values, strict=True)]) for row in rows], nothing,
-             sum(not r.same for r in rows))
+            (title, _with_cells(numbers, [r for r in rows if not r.same]), _with_cells(numbers, [r for r in rows if r.same]), nothing)
             for title, _, rows, nothing in tables
         ],
     }  # fmt: skip
+
+
+def _with_cells(numbers: list[int], rows: list[Row]) -> list[tuple[Row, list[dict[str, Any]]]]:
+    return [(row, [{"number": n, "value": v} for n, v in zip(numbers, row.values, strict=True)]) for row in rows]
 
 
 def _cells(numbers: list[int], row: FigureRow) -> list[dict[str, Any]]:

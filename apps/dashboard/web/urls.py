@@ -17,5 +17,6 @@ urlpatterns = [
     path("kpis/<uuid:kpi_id>/<slug:what>/", kpis.change, name="kpi-change"),
     path("rates/", rates.rates, name="rates"),
     path("models/", include("apps.dashboard.web.models_urls")),
+    path("datasets/", include("apps.dashboard.web.datasets_urls")),
     path("trail/", include("apps.dashboard.web.trail_urls")),
 ]

@@ -4,18 +4,17 @@ from typing import Any
 
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import generics, serializers, status
+from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from apps.accounts.api.idempotency import idempotent
 from apps.core.api import actor_of
 from apps.core.doors import durable
-from apps.core.errors import Invalid
+from apps.core.forms import given
+from apps.core.rest import Filter, View, listed, operation
 from apps.registry import selectors, services
-from apps.registry.api.shared import StrictSerializer, version_of
+from apps.registry.api.shared import version_of, whole
 from apps.registry.models import CardRevision, FailureMode
 from apps.registry.rules import CARD_TITLES, failures
 from apps.registry.rules.cards import as_html, as_markdown
@@ -31,36 +30,33 @@ class RevisionSerializer(serializers.ModelSerializer):
         fields = ["revision", "fields", "figures", "digest", "saved_by", "saved_at"]
 
 
-class RevisionsView(APIView):
+class RevisionsView(View):
     """Kept revisions of a card."""
 
-    @extend_schema(responses=RevisionSerializer(many=True))
+    @operation(responses=listed(RevisionSerializer))
     def get(self, request: Request, name: str, number: int) -> Response:
-        """All of them, newest first."""
-        return Response(RevisionSerializer(reads.revisions(version_of(request, name, number)), many=True).data)
+        """List the kept revisions of a model card, newest first."""
+        return whole(RevisionSerializer(reads.revisions(version_of(request, name, number)), many=True).data)
 
 
-class RevisionDiffView(APIView):
+class RevisionDiffView(View):
     """What changed between two revisions of a card."""
 
-    @extend_schema(
-        parameters=[OpenApiParameter("from", int, required=True), OpenApiParameter("to", int, required=True)], responses={200: dict}
-    )
+    filters = {
+        "from": Filter("Number of the earlier revision.", int, needed=True, names=True),
+        "to": Filter("Number of the later revision.", int, needed=True, names=True),
+    }
+
+    @operation(responses={200: dict})
     def get(self, request: Request, name: str, number: int) -> Response:
-        """Field -> pieces `[kind, text]` in reading order, kind `same`, `del` or `ins`; fields that agree are left out."""
+        """Read what changed between two revisions of a model card.
+
+        Field -> pieces `[kind, text]` in reading order, kind `same`, `del` or `ins`; fields that agree are left out.
+        """
         version = version_of(request, name, number)
-        before, after = (reads.revision(version, request.query_params.get(end, "")).fields for end in ("from", "to"))
+        before, after = (reads.revision(version, request.query_params[end]).fields for end in ("from", "to"))
         pieces = {f: words_diff(before.get(f, ""), after.get(f, "")) for f in CARD_TITLES}
         return Response({f: p for f, p in pieces.items() if any(kind != "same" for kind, _ in p)})
-
-
-def revision_number(text: str | None) -> int | None:
-    """The revision an address asks for; None for the newest. Invalid when it is no number."""
-    if not text:
-        return None
-    if not text.isdigit() or len(text) > 6:
-        raise Invalid("revision: give the number of a revision.", errors={"revision": ["Not a number."]})
-    return int(text)
 
 
 def exported(version: Any, kind: str, revision: int | None) -> HttpResponse:
@@ -73,13 +69,28 @@ def exported(version: Any, kind: str, revision: int | None) -> HttpResponse:
     return answer
 
 
-class CardExportView(APIView):
-    """The card as a file: `html` for people and printers, `markdown` with Hugging Face's metadata."""
+class CardExportView(View):
+    """The card as a file that opens without a network."""
 
-    @extend_schema(parameters=[OpenApiParameter("revision", int, description="Newest when left out.")], responses={200: OpenApiTypes.STR})
-    def get(self, request: Request, name: str, number: int, kind: str) -> HttpResponse:
-        """A download; it opens without a network."""
-        return exported(version_of(request, name, number), kind, revision_number(request.query_params.get("revision")))
+    filters = {"revision": Filter("Number of a kept revision; the newest without it.", int, names=True)}
+    kind = "html"
+
+    @operation(responses={200: OpenApiTypes.STR})
+    def get(self, request: Request, name: str, number: int) -> HttpResponse:
+        """Download a model card as HTML that prints well and needs no network."""
+        revision = request.query_params.get("revision")
+        return exported(version_of(request, name, number), self.kind, int(revision) if revision else None)
+
+
+class CardMarkdownView(CardExportView):
+    """The same as Markdown."""
+
+    kind = "markdown"
+
+    @operation(responses={200: OpenApiTypes.STR})
+    def get(self, request: Request, name: str, number: int) -> HttpResponse:
+        """Download a model card as Markdown with Hugging Face's metadata at its head."""
+        return super().get(request, name, number)
 
 
 class FailureModeSerializer(serializers.ModelSerializer):
@@ -93,15 +104,15 @@ class FailureModeSerializer(serializers.ModelSerializer):
         fields = ["id", "model", *failures.FIELDS, "owner", "revision", "updated_by", "updated_at", "created_at"]
 
 
-class FailureModeFormSerializer(StrictSerializer):
-    """What to write down; `revision` only when changing an entry."""
+class FailureModeChangeSerializer(serializers.Serializer):
+    """Fields of an entry to change; those left out stay. `revision`: the one you read."""
 
     kind = serializers.ChoiceField(failures.KINDS, required=False)
     title = serializers.CharField(required=False, max_length=200)
-    effect = serializers.CharField(required=False, max_length=4000, help_text="What happens.")
-    condition = serializers.CharField(required=False, max_length=4000, help_text="When it happens.")
+    effect = serializers.CharField(required=False, max_length=4000, help_text="what happens")
+    condition = serializers.CharField(required=False, max_length=4000, help_text="when it happens")
     severity = serializers.ChoiceField(failures.SEVERITIES, required=False)
-    handling = serializers.CharField(required=False, allow_blank=True, max_length=4000, help_text="What handles it.")
+    handling = serializers.CharField(required=False, allow_blank=True, max_length=4000, help_text="what handles it")
     owner_email = serializers.EmailField(required=False, allow_blank=True)
     state = serializers.ChoiceField(failures.STATES, required=False)
     since_version = serializers.IntegerField(required=False, allow_null=True, min_value=1)
@@ -109,43 +120,50 @@ class FailureModeFormSerializer(StrictSerializer):
     revision = serializers.IntegerField(required=False, min_value=1)
 
 
-class FailureModesView(APIView):
+class FailureModeFormSerializer(FailureModeChangeSerializer):
+    """A new entry."""
+
+    title = serializers.CharField(max_length=200)
+    effect = serializers.CharField(max_length=4000, help_text="what happens")
+    condition = serializers.CharField(max_length=4000, help_text="when it happens")
+    severity = serializers.ChoiceField(failures.SEVERITIES)
+    revision = None  # type: ignore[assignment]
+
+
+class FailureModesView(View):
     """Known failure modes and edge cases of a model."""
 
-    @extend_schema(
-        parameters=[OpenApiParameter("version", int, description="Only those that hold for this version.")],
-        responses=FailureModeSerializer(many=True),
-    )
-    def get(self, request: Request, name: str) -> Response:
-        """Open and grave ones first."""
-        model = selectors.model(actor_of(request), name)
-        version = revision_number(request.query_params.get("version"))
-        return Response(FailureModeSerializer(reads.in_order(reads.failure_modes(model, version=version)), many=True).data)
+    filters = {"version": Filter("Only those that hold for this version.", int, least=1)}
 
-    @extend_schema(request=FailureModeFormSerializer, responses={201: FailureModeSerializer})
+    @operation(responses=listed(FailureModeSerializer))
+    def get(self, request: Request, name: str) -> Response:
+        """List the known failure modes of a registered model, open and grave ones first."""
+        model = selectors.model(actor_of(request), name)
+        version = request.query_params.get("version")
+        rows = reads.in_order(reads.failure_modes(model, version=int(version) if version else None))
+        return whole(FailureModeSerializer(rows, many=True).data)
+
+    @operation(request=FailureModeFormSerializer, responses={201: FailureModeSerializer})
     @idempotent
     def post(self, request: Request, name: str) -> Response:
-        """Write one down."""
-        form = FailureModeFormSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
-        values = {k: v for k, v in form.validated_data.items() if k != "revision"}
-        row = services.record_failure_mode(actor=actor_of(request), model=selectors.model(actor_of(request), name).name, **values)
+        """Write down a known failure mode of a registered model."""
+        model = selectors.model(actor_of(request), name)
+        row = services.record_failure_mode(actor=actor_of(request), model=model.name, **given(FailureModeFormSerializer, request))
         return Response(FailureModeSerializer(row).data, status=status.HTTP_201_CREATED)
 
 
-class FailureModeView(generics.GenericAPIView):
+class FailureModeView(View):
     """One entry of the register."""
 
-    @extend_schema(responses=FailureModeSerializer)
+    @operation(responses=FailureModeSerializer)
     def get(self, request: Request, failure_id: Any) -> Response:
-        """The entry."""
+        """Read one known failure mode."""
         return Response(FailureModeSerializer(reads.failure_mode(actor_of(request), failure_id)).data)
 
-    @extend_schema(request=FailureModeFormSerializer, responses=FailureModeSerializer)
+    @operation(request=FailureModeChangeSerializer, responses=FailureModeSerializer)
     @durable
     def patch(self, request: Request, failure_id: Any) -> Response:
-        """Change the given fields; those left out stay."""
-        form = FailureModeFormSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
-        row = services.change_failure_mode(actor=actor_of(request), failure_id=failure_id, **form.validated_data)
+        """Change the given fields of a known failure mode."""
+        fields = given(FailureModeChangeSerializer, request)
+        row = services.change_failure_mode(actor=actor_of(request), failure_id=failure_id, **fields)
         return Response(FailureModeSerializer(row).data)

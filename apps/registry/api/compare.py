@@ -2,24 +2,26 @@
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from apps.core.api import actor_of
+from apps.core.rest import Filter, View, operation
 from apps.registry.rules.compare import FigureRow, Row
 from apps.registry.selectors.compare import Comparison, compare
 
 
-class CompareView(APIView):
+class CompareView(View):
     """Versions of one model side by side."""
 
-    @extend_schema(
-        parameters=[OpenApiParameter("versions", str, required=True, description="2 to 4 numbers, such as 1,2.")], responses={200: dict}
-    )
+    filters = {"versions": Filter("2 to 4 different version numbers, such as 1,2.", needed=True, names=True)}
+
+    @operation(responses={200: dict})
     def get(self, request: Request, name: str) -> Response:
-        """Facts, parameters, metrics, data, requirements, signature, evaluations and card; the first version is what others are compared with."""
+        """Compare two to four versions of a registered model.
+
+        Facts, parameters, metrics, data, requirements, signature, evaluations and card; the first version is what others are compared with.
+        """
         return Response(as_json(compare(actor_of(request), name, request.query_params.get("versions", "").split(","))))
 
 

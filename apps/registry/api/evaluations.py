@@ -2,22 +2,23 @@
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from apps.accounts.api.idempotency import idempotent
 from apps.core.api import actor_of
+from apps.core.forms import given
+from apps.core.rest import View, listed, operation
 from apps.registry import services
-from apps.registry.api.shared import StrictSerializer, version_of
+from apps.registry.api.shared import version_of, whole
 from apps.registry.models import Evaluation
+from apps.registry.models.evaluations import EVALUATION_KINDS
 from apps.registry.rules.evaluations import SCHEMA
 from apps.registry.selectors import evaluations as reads
 
 
-class EvaluationSerializer(serializers.ModelSerializer):
+class ModelEvaluationSerializer(serializers.ModelSerializer):
     """What is attached: the document as it was given, its digest, and what the portal computed from it."""
 
     dataset = serializers.SerializerMethodField()
@@ -34,14 +35,27 @@ class EvaluationSerializer(serializers.ModelSerializer):
         return {"id": str(row.dataset.id), "name": row.dataset.name, "digest": row.dataset.digest} if row.dataset else None
 
 
-class DataSerializer(StrictSerializer):
+class DocumentSerializer(serializers.Serializer):
+    """An evaluation or bias audit; `evaluation-schema/` says what each part holds."""
+
+    kind = serializers.ChoiceField(EVALUATION_KINDS)
+    name = serializers.CharField(max_length=200)
+    task = serializers.CharField(required=False, max_length=200)
+    note = serializers.CharField(required=False, max_length=2000)
+    dataset = serializers.JSONField(required=False)
+    metrics = serializers.JSONField(required=False)
+    groups = serializers.JSONField(required=False)
+    reference = serializers.JSONField(required=False)
+
+
+class DataSerializer(serializers.Serializer):
     """A dataset the registry knows."""
 
     name = serializers.CharField(max_length=500)
     digest = serializers.CharField(max_length=64)
 
 
-class FromRunSerializer(StrictSerializer):
+class FromRunSerializer(serializers.Serializer):
     """Which metrics of the run to take."""
 
     name = serializers.CharField(max_length=200)
@@ -50,50 +64,51 @@ class FromRunSerializer(StrictSerializer):
     dataset = DataSerializer(required=False)
 
 
-class EvaluationsView(APIView):
+class EvaluationsView(View):
     """Evaluations and bias audits of a version."""
 
-    @extend_schema(responses=EvaluationSerializer(many=True))
+    @operation(responses=listed(ModelEvaluationSerializer))
     def get(self, request: Request, name: str, number: int) -> Response:
-        """Those in force first; superseded ones stay readable."""
-        return Response(EvaluationSerializer(reads.of_version(version_of(request, name, number)), many=True).data)
+        """List the evaluations and bias audits of a model version, those in force first."""
+        return whole(ModelEvaluationSerializer(reads.of_version(version_of(request, name, number)), many=True).data)
 
-    @extend_schema(request=dict, responses={201: EvaluationSerializer})
+    @operation(request=DocumentSerializer, responses={201: ModelEvaluationSerializer})
     @idempotent
     def post(self, request: Request, name: str, number: int) -> Response:
-        """Attach a document in the schema of `evaluation-schema/`. One of the same kind and name is superseded by it."""
+        """Attach an evaluation or bias audit to a model version.
+
+        In the schema of `evaluation-schema/`. One of the same kind and name is superseded by it.
+        """
         version = version_of(request, name, number)
         row = services.attach_evaluation(actor=actor_of(request), version_id=version.id, document=request.data)
-        return Response(EvaluationSerializer(row).data, status=status.HTTP_201_CREATED)
+        return Response(ModelEvaluationSerializer(row).data, status=status.HTTP_201_CREATED)
 
 
-class FromRunView(APIView):
+class FromRunView(View):
     """An evaluation made of the run's own metrics."""
 
-    @extend_schema(request=FromRunSerializer, responses={201: EvaluationSerializer})
+    @operation(request=FromRunSerializer, responses={201: ModelEvaluationSerializer})
     @idempotent
     def post(self, request: Request, name: str, number: int) -> Response:
-        """Attach what mlflow.evaluate logged."""
-        form = FromRunSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
+        """Attach the metrics that a model version's own run logged as an evaluation."""
         version = version_of(request, name, number)
-        row = services.attach_from_run(actor=actor_of(request), version_id=version.id, **form.validated_data)
-        return Response(EvaluationSerializer(row).data, status=status.HTTP_201_CREATED)
+        row = services.attach_from_run(actor=actor_of(request), version_id=version.id, **given(FromRunSerializer, request))
+        return Response(ModelEvaluationSerializer(row).data, status=status.HTTP_201_CREATED)
 
 
-class EvaluationView(APIView):
+class EvaluationView(View):
     """One evaluation or bias audit."""
 
-    @extend_schema(responses=EvaluationSerializer)
+    @operation(responses=ModelEvaluationSerializer)
     def get(self, request: Request, evaluation_id: Any) -> Response:
-        """The document, its digest and its figures."""
-        return Response(EvaluationSerializer(reads.evaluation(actor_of(request), evaluation_id)).data)
+        """Read one evaluation with its document, digest and figures."""
+        return Response(ModelEvaluationSerializer(reads.evaluation(actor_of(request), evaluation_id)).data)
 
 
-class SchemaView(APIView):
+class SchemaView(View):
     """What a document looks like."""
 
-    @extend_schema(responses={200: dict})
+    @operation(responses={200: dict})
     def get(self, request: Request) -> Response:
-        """JSON Schema (draft 2020-12)."""
+        """Read the JSON Schema (draft 2020-12) of evaluations and bias audits."""
         return Response(SCHEMA)

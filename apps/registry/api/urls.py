@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.registry.api import cards, compare, evaluations, governance, views
+from apps.registry.api import cards, compare, datasets, evaluations, governance, views
 
 urlpatterns = [
     path("models/", views.ModelsView.as_view()),
@@ -18,11 +18,16 @@ urlpatterns = [
     path("models/<str:name>/versions/<int:number>/card/", views.CardView.as_view()),
     path("models/<str:name>/versions/<int:number>/card/revisions/", cards.RevisionsView.as_view()),
     path("models/<str:name>/versions/<int:number>/card/diff/", cards.RevisionDiffView.as_view()),
-    path("models/<str:name>/versions/<int:number>/card/html/", cards.CardExportView.as_view(), {"kind": "html"}),
-    path("models/<str:name>/versions/<int:number>/card/markdown/", cards.CardExportView.as_view(), {"kind": "markdown"}),
+    path("models/<str:name>/versions/<int:number>/card/html/", cards.CardExportView.as_view()),
+    path("models/<str:name>/versions/<int:number>/card/markdown/", cards.CardMarkdownView.as_view()),
     path("models/<str:name>/versions/<int:number>/evaluations/", evaluations.EvaluationsView.as_view()),
     path("models/<str:name>/versions/<int:number>/evaluations/from-run/", evaluations.FromRunView.as_view()),
     path("evaluations/<uuid:evaluation_id>/", evaluations.EvaluationView.as_view()),
+    path("models/<str:name>/versions/<int:number>/lineage/openlineage/", datasets.OpenLineageExportView.as_view(), name="openlineage"),
+    path("lineage/openlineage/", datasets.OpenLineageView.as_view()),
+    path("datasets/", datasets.DatasetsView.as_view()),
+    path("datasets/<uuid:dataset_id>/", datasets.DatasetView.as_view()),
+    path("datasets/<uuid:dataset_id>/versions/", datasets.DatasetUsesView.as_view()),
     path("evaluation-schema/", evaluations.SchemaView.as_view(), name="evaluation-schema"),
     path("models/<str:name>/versions/<int:number>/sync/", views.SyncView.as_view()),
     path("models/<str:name>/versions/<int:number>/lineage/", views.LineageView.as_view()),

@@ -69,7 +69,7 @@ class Migration(migrations.Migration):
                 ('permissions', models.TextField(blank=True, default='')),
                 ('licence', models.CharField(blank=True, default='', max_length=200)),
                 ('retention', models.TextField(blank=True, default='')),
-                ('sensitivity', models.CharField(blank=True, choices=[('', 'not said'), ('public', 'public'), ('internal', 'internal'), ('confidential', 'confidential'), ('personal', 'personal'), ('special category', 'special category')], default='', max_length=20)),
+                ('sensitivity', models.CharField(blank=True, choices=[('public', 'public'), ('internal', 'internal'), ('confidential', 'confidential'), ('personal', 'personal'), ('special category', 'special category')], default='', max_length=20)),
                 ('revision', models.PositiveIntegerField(default=0)),
                 ('updated_by', models.CharField(blank=True, default='', max_length=300)),
                 ('updated_at', models.DateTimeField(null=True)),

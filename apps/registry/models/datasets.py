@@ -7,8 +7,7 @@ from django.db import models
 
 from apps.core.models import BaseModel
 from apps.registry.models import Dataset
-
-SENSITIVITIES = ("", "public", "internal", "confidential", "personal", "special category")
+from apps.registry.rules.datasets import SENSITIVITIES
 
 
 class GovernedDataset(BaseModel):
@@ -20,7 +19,7 @@ class GovernedDataset(BaseModel):
     permissions = models.TextField(blank=True, default="")
     licence = models.CharField(max_length=200, blank=True, default="")
     retention = models.TextField(blank=True, default="")
-    sensitivity = models.CharField(max_length=20, blank=True, default="", choices=[(s, s or "not said") for s in SENSITIVITIES])
+    sensitivity = models.CharField(max_length=20, blank=True, default="", choices=[(s, s) for s in SENSITIVITIES])
     revision = models.PositiveIntegerField(default=0)
     updated_by = models.CharField(max_length=300, blank=True, default="")
     updated_at = models.DateTimeField(null=True)

@@ -2,6 +2,7 @@
 
 from apps.registry.services.aliases import record_alias, remove_alias
 from apps.registry.services.cards import change_failure_mode, record_failure_mode, save_card
+from apps.registry.services.datasets import accept_openlineage, govern_dataset
 from apps.registry.services.evaluations import attach_evaluation, attach_from_run
 from apps.registry.services.findings import freeze_version
 from apps.registry.services.governance import assign_owner, check_access
@@ -10,6 +11,7 @@ from apps.registry.services.versions import created_experiment, created_model, c
 from apps.registry.services.writes import begin_write, deny_write, fail_write
 
 __all__ = [
+    "accept_openlineage",
     "apply_alias",
     "assign_owner",
     "attach_evaluation",
@@ -24,6 +26,7 @@ __all__ = [
     "discover",
     "fail_write",
     "freeze_version",
+    "govern_dataset",
     "look_at_model",
     "look_at_version",
     "mark_changed",

@@ -65,7 +65,7 @@ def record_failure_mode(*, actor: Actor, model: str, owner_email: str = "", **fi
     check_may_edit_model(actor, found)
     values = failures.checked(fields)
     _check_versions(found, values)
-    row = FailureMode.objects.create(model=found, owner=_owner(owner_email), updated_by=actor.label[:300], updated_at=now(), **values)
+    row = FailureMode.objects.create(model=found, owner=owner_named(owner_email), updated_by=actor.label[:300], updated_at=now(), **values)
     audit.record(
         "registry.failure_mode.recorded", actor=actor, obj_type="registeredmodel", obj_id=str(found.id), obj_label=found.name,
         after={"failure_mode": str(row.id), **values, "owner": str(row.owner or "")},
@@ -90,7 +90,7 @@ def change_failure_mode(
     _check_versions(row.model, values)
     changed = {name: value for name, value in values.items() if getattr(row, name) != value}
     before: dict[str, Any] = {name: getattr(row, name) for name in changed}
-    if owner_email is not None and (owner := _owner(owner_email)) != row.owner:
+    if owner_email is not None and (owner := owner_named(owner_email)) != row.owner:
         before["owner"], row.owner = str(row.owner or ""), owner
         changed["owner"] = owner
     if not changed:
@@ -107,7 +107,8 @@ def change_failure_mode(
     return row
 
 
-def _owner(email: str) -> Any:
+def owner_named(email: str) -> Any:
+    """The person with this address, None for an empty one; Invalid when nobody has it."""
     if not email:
         return None
     person = user_by_email(email)

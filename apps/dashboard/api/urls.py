@@ -1,0 +1,10 @@
+"""REST addresses of what is composed across apps."""
+
+from django.urls import path
+
+from apps.dashboard.api import views
+
+urlpatterns = [
+    path("models/<str:name>/versions/<int:number>/lineage/graph/", views.VersionLineageView.as_view()),
+    path("datasets/<uuid:dataset_id>/lineage/", views.DatasetLineageView.as_view()),
+]
