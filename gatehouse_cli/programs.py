@@ -207,6 +207,8 @@ def programs(layout: Layout, *, gateway_token: str = "") -> list[Program]:
     portal(
         *("web", "gatehouse_web", str(venv_bin(".venv", "gunicorn")), "portal.wsgi:application", "-k", "gthread"),
         *("--workers", "2", "--threads", "16", "--preload", "--bind", f"{services.LOOPBACK}:{layout.port('web')}"),
+        # mlflow's client names a hundred runs in one address: 4,094 bytes are too few, and more than this gunicorn does not bound.
+        *("--limit-request-line", "8190"),
         *("--graceful-timeout", "5", "--timeout", "120", "--worker-tmp-dir", "/dev/shm", "--no-control-socket"),  # noqa: S108
     )
     portal("seal", "gatehouse_seal", python, "manage.py", "seal_trail")

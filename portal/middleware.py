@@ -14,7 +14,7 @@ Handler = Callable[[HttpRequest], HttpResponse]
 _ID = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
 
 # Pages whose charts or foreign user interface set style attributes; scripts are never relaxed anywhere.
-STYLE_EXCEPTIONS: tuple[str, ...] = ()
+STYLE_EXCEPTIONS: tuple[str, ...] = (r"^/mlflow/$",)
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src {style}; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'; manifest-src 'self'"
