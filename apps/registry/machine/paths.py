@@ -23,7 +23,7 @@ def normal(path: str, *, raw: str = "") -> str:
         raise PathRefused("The path holds an encoded slash, dot or percent sign.")
     if len(path) > MOST_CHARACTERS or not path.startswith("/") or _FORBIDDEN.search(path):
         raise PathRefused("The path is too long or holds characters that have no place in it.")
-    if any(segment in {"", ".", ".."} for segment in path.split("/")[1:]):
+    if path != "/" and any(segment in {"", ".", ".."} for segment in path.split("/")[1:]):
         raise PathRefused("The path holds an empty or dot segment.")
     return path
 

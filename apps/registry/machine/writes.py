@@ -20,11 +20,6 @@ from apps.registry.machine.sent import Sent
 
 log = logging.getLogger(__name__)
 
-# Fields that identify a write. Values of tags, parameters and metrics never enter the trail.
-IDENTIFYING = (
-    "name", "new_name", "version", "alias", "key", "run_id", "experiment_id", "source", "model_id", "dataset_id", "trace_id", "status",
-    "stage", "archive_existing_versions",
-)  # fmt: skip
 # Where mlflow's client puts files: <experiment>/<run>/artifacts/..., <experiment>/models/<logged model>/artifacts/... and
 # <experiment>/traces/<trace>/artifacts/...
 ARTIFACT = re.compile(r"[0-9]{1,20}/(?:[0-9a-f]{32}|models/m-[0-9a-f]{32}|traces/[A-Za-z0-9_-]{1,100})/artifacts/.+", re.DOTALL)
@@ -45,16 +40,17 @@ def serve(request: HttpRequest, route: Route, path: str, sent: Sent, actor: Acto
         return deny(actor, route.name, route.obj_type, route.obj_id(sent.values), error)
     obj_id = route.obj_id(sent.values)
     headers = answers.headers(request)
-    after: dict[str, Any] = {name: str(sent.values[name])[:500] for name in IDENTIFYING if isinstance(sent.values.get(name), str | int)}
+    after: dict[str, Any] = {}
     if route.special == "artifact":
         content, after = _upload(request, headers)
     elif route.special == "spans":
         headers |= spans.headers(request, sent)
+        after = {"traces": len(sent.values["trace_ids"])}
     else:
         headers["Content-Type"] = "application/json"
     intent = call(
         services.begin_write, actor=actor, route=route.name, obj_type=route.obj_type, obj_id=obj_id, after=after,
-        asks_for_version=route.special == "version",
+        asks_for_version=route.special == "version", key=route.key(sent.values), sent=sent.values,
     )  # fmt: skip
     response, said = _settled(actor, route, obj_id, upstream(route, path), headers, content)
     if response.status_code == 200:
