@@ -43,7 +43,7 @@ def actor_from_user(user: User, *, request: HttpRequest | None = None) -> Actor:
 
 
 # One statement, written out: a script asks this with every call it makes, and composing it would cost more than asking.
-_TOKEN = """
+_HOLDER = """
     SELECT t.id, t.name, t.token_hash, t.scopes, t.expires_at, t.revoked_at, t.last_used_at, u.id, u.is_active,
            coalesce(nullif(u.full_name, ''), u.email),
            ARRAY(SELECT r.role || ':' || r.function FROM accounts_roleassignment r WHERE r.user_id = u.id)
@@ -58,7 +58,7 @@ def actor_from_token(raw: str, *, request: HttpRequest | None = None) -> Actor:
     row = None
     if len(parts) == 3 and parts[0] == "ghp" and "\x00" not in parts[1]:
         with connection.cursor() as cursor:
-            row = cursor.execute(_TOKEN, [parts[1]]).fetchone()
+            row = cursor.execute(_HOLDER, [parts[1]]).fetchone()
     if row is None or not hmac.compare_digest(row[2], secret_hash(raw)):
         raise SignInNeeded("The API token is not known. Issue a new one under Account, and send it as `Authorization: Bearer ...`.")
     token_id, name, _, scopes, expires_at, revoked_at, last_used_at, user_id, is_active, label, held = row
@@ -81,7 +81,7 @@ def actor_from_token(raw: str, *, request: HttpRequest | None = None) -> Actor:
     )
 
 
-def _of_request(request: HttpRequest | None) -> dict[str, str]:
+def _of_request(request: HttpRequest | None) -> dict[str, Any]:
     """What the trail keeps of a request."""
     if request is None:
         return {}

@@ -219,7 +219,7 @@ def test_several_runs_are_each_looked_at(hidden, name):
 
 
 def test_searches_are_narrowed_to_what_may_be_seen(hidden, name):
-    made, experiment, caller = hidden
+    _, experiment, caller = hidden
     other = caller.ok("POST", "experiments/create", {"name": name + "-other"})["experiment_id"]
     own = caller.ok("POST", "runs/create", {"experiment_id": other})["run"]["info"]["run_id"]
     found = caller.ok("POST", "runs/search", {"experiment_ids": [experiment, other]})

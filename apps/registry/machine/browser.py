@@ -13,7 +13,7 @@ from django.utils.http import urlencode
 from apps.core.actor import Actor
 from apps.core.errors import UpstreamFailed
 from apps.registry.gateways import forward
-from apps.registry.machine import answers, paths
+from apps.registry.machine import answers, graphql, guard, paths
 from apps.registry.machine.routes import Route
 
 MOST_PAGE_BYTES = 1_000_000
@@ -44,6 +44,8 @@ def serve(request: HttpRequest, route: Route, found: dict[str, str], actor: Acto
         return answers.made({"user": {"id": actor.user_id, "username": actor.label, "is_admin": actor.is_admin}, "is_basic_auth": False})
     if route.special == "telemetry":
         return answers.made(dict(NO_TELEMETRY))
+    if route.special == "graphql":
+        return graphql.serve(request, guard.sight(actor))
     if route.special == "static":
         return _static(request, f"/static-files/{found['path']}")
     return _page(request)

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, QuerySet
 from django.urls import reverse
 from django.utils.http import urlencode
 
@@ -17,6 +17,7 @@ from apps.registry import rules
 from apps.registry.models import Experiment, ModelVersion, RegisteredModel
 from apps.registry.models.governance import granted, models_seen, usecase_scope, works_with_models
 from apps.registry.rules.access import Standing
+from apps.registry.selectors import composed
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +36,55 @@ class Sight:
         asked = set(names)
         if self.everything or not asked:
             return asked
-        seen = set(RegisteredModel.objects.visible_to(self.actor).filter(name__in=asked).values_list("name", flat=True))
-        if seen != asked and works_with_models(self.actor):
-            seen |= asked - set(RegisteredModel.objects.filter(name__in=asked).values_list("name", flat=True))
-        return seen
+        known = dict(composed.rows(_named, self.actor, sorted(asked)))
+        return {name for name in asked if known.get(name, works_with_models(self.actor))}
 
     def experiments(self, ids: Iterable[str]) -> set[str]:
         """Those of these experiments that the actor may see: of a model they see, own ones, and for those who work with models free ones."""
         asked = {str(i) for i in ids}
         if self.everything or not asked:
             return asked
-        behind = ModelVersion.objects.filter(experiment_id__in=asked).order_by()
-        seen = set(behind.filter(models_seen(self.actor, "model__")).values_list("experiment_id", flat=True).distinct())
+        found = composed.rows(_behind, self.actor, sorted(asked))
+        seen = {experiment for experiment, may_be_seen in found if may_be_seen}
+        if works_with_models(self.actor):
+            seen |= asked - {experiment for experiment, _ in found}
         if seen != asked and self.actor.user_id:
             own = Experiment.objects.filter(mlflow_id__in=asked - seen, owner=UUID(self.actor.user_id))
             seen |= set(own.values_list("mlflow_id", flat=True))
-        if seen != asked and works_with_models(self.actor):
-            seen |= asked - set(behind.values_list("experiment_id", flat=True).distinct())
         return seen
+
+
+def _is_seen(actor: Actor, path: str = "") -> ExpressionWrapper:
+    return ExpressionWrapper(models_seen(actor, path), output_field=BooleanField())
+
+
+def _named(actor: Actor, names: list[str]) -> QuerySet[Any, Any]:
+    """(name, seen) of the models of these names."""
+    return RegisteredModel.objects.filter(name__in=names).order_by().values_list("name", _is_seen(actor))
+
+
+def _behind(actor: Actor, experiments: list[str]) -> QuerySet[Any, Any]:
+    """(experiment, seen) of the models whose versions came from these experiments."""
+    rows = ModelVersion.objects.filter(experiment_id__in=experiments).order_by()
+    return rows.values_list("experiment_id", _is_seen(actor, "model__")).distinct()
+
+
+def _standings(actor: Actor, rows: QuerySet[Any, Any]) -> QuerySet[Any, Any]:
+    """(id, owner, governed, seen, changeable through a use case, granted change, granted delete) of models."""
+    scope, here = usecase_scope(actor), OuterRef("pk")
+    return rows.order_by().values_list(
+        "id", "owner_id", Exists(scope.links().filter(model_id=here)), _is_seen(actor), Exists(scope.changeable_links().filter(model_id=here)),
+        Exists(granted(actor, "change").filter(id=here)), Exists(granted(actor, "delete").filter(id=here)),
+    )  # fmt: skip
+
+
+def _of_name(actor: Actor, names: list[str]) -> QuerySet[Any, Any]:
+    return _standings(actor, RegisteredModel.objects.filter(name=names[0]))
+
+
+def _of_experiment(actor: Actor, experiments: list[str]) -> QuerySet[Any, Any]:
+    came = ModelVersion.objects.filter(experiment_id=experiments[0]).values("model_id")
+    return _standings(actor, RegisteredModel.objects.filter(id__in=came))
 
 
 def sight(actor: Actor) -> Sight:
@@ -62,20 +94,19 @@ def sight(actor: Actor) -> Sight:
 
 def standing_to_model(actor: Actor, name: str) -> Standing:
     """Towards a registered model; one the portal has not met is ungoverned and nobody's."""
-    model = RegisteredModel.objects.filter(name=name).first()
-    if model is None:
-        return Standing(sees=actor.sees_everything or works_with_models(actor), unclaimed=True)
     if actor.is_admin:
-        return Standing()
-    scope = usecase_scope(actor)
-    governed = scope.links().filter(model_id=model.id).exists()
+        return Standing() if RegisteredModel.objects.filter(name=name).exists() else Standing(unclaimed=True)
+    row = next(iter(composed.rows(_of_name, actor, [name])), None)
+    if row is None:
+        return Standing(sees=actor.sees_everything or works_with_models(actor), unclaimed=True)
+    _, owner, governed, seen, changeable, may_change, may_delete = row
     return Standing(
-        sees=RegisteredModel.objects.visible_to(actor).filter(id=model.id).exists(),
-        owns=bool(actor.user_id) and str(model.owner_id) == actor.user_id,
-        changes_usecase=scope.changeable_links().filter(model_id=model.id).exists(),
-        granted_change=granted(actor, "change").filter(id=model.id).exists(),
-        granted_delete=granted(actor, "delete").filter(id=model.id).exists(),
-        unclaimed=not governed and model.owner_id is None,
+        sees=actor.sees_everything or seen,
+        owns=bool(actor.user_id) and str(owner) == actor.user_id,
+        changes_usecase=changeable,
+        granted_change=may_change,
+        granted_delete=may_delete,
+        unclaimed=not governed and owner is None,
     )
 
 
@@ -83,18 +114,16 @@ def standing_to_experiment(actor: Actor, experiment_id: str) -> Standing:
     """Towards an experiment, its runs, logged models, traces and files: through the models whose versions came from it, or its owner."""
     if actor.is_admin:
         return Standing()
-    found = Experiment.objects.filter(mlflow_id=experiment_id).first()
-    models = RegisteredModel.objects.filter(versions__experiment_id=experiment_id).distinct()
-    ids = list(models.values_list("id", flat=True))
-    deletable = set(granted(actor, "delete").filter(id__in=ids).values_list("id", flat=True)) if ids else set()
-    owner = found.owner_id if found else None
+    owner = Experiment.objects.filter(mlflow_id=experiment_id).values_list("owner_id", flat=True).first()
+    rows = composed.rows(_of_experiment, actor, [experiment_id])
+    mine = bool(actor.user_id) and str(owner) == actor.user_id
     return Standing(
-        sees=experiment_id in sight(actor).experiments([experiment_id]),
-        owns=bool(actor.user_id) and (str(owner) == actor.user_id or models.filter(owner_id=actor.user_id).exists()),
-        changes_usecase=bool(ids) and usecase_scope(actor).changeable_links().filter(model_id__in=ids).exists(),
-        granted_change=bool(ids) and granted(actor, "change").filter(id__in=ids).exists(),
-        granted_delete=bool(ids) and deletable == set(ids),
-        unclaimed=owner is None and not models.exclude(owner=None).exists() and not governed_ids(ids),
+        sees=actor.sees_everything or mine or any(r[3] for r in rows) or (not rows and works_with_models(actor)),
+        owns=mine or (bool(actor.user_id) and any(str(r[1]) == actor.user_id for r in rows)),
+        changes_usecase=any(r[4] for r in rows),
+        granted_change=any(r[5] for r in rows),
+        granted_delete=bool(rows) and all(r[6] for r in rows),
+        unclaimed=owner is None and not any(r[1] or r[2] for r in rows),
     )
 
 

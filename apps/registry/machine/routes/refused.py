@@ -228,7 +228,7 @@ NAMED: dict[str, tuple[int, str, str]] = {
         403,
         "GraphQL is not open through Gatehouse. The REST addresses of MLflow are.",
         """
-        GET,POST /graphql
+        GET /graphql
         """,
     ),
 }

@@ -39,6 +39,7 @@ SERVER = (
     Route("GET", f"{T3}/server-info"),
     Route("GET", f"{T}/users/current", policy="ours", special="whoami"),
     Route("GET", f"{T3}/ui-telemetry", policy="ours", special="telemetry", served="ajax"),
+    Route("POST", "/graphql", policy="ours", special="graphql", served="plain"),
     Route("GET", "/", policy="ours", special="page", served="plain"),
     Route("GET", "/static-files/{path}", policy="ours", special="static", served="plain"),
 )
