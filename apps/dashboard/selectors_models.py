@@ -9,7 +9,7 @@ from apps.decisions.models import Decision
 from apps.deployments.models import Deployment
 from apps.registry import rules, selectors
 from apps.registry.models import AliasRecord, ModelVersion, RegisteredModel
-from apps.registry.selectors import cards, evaluations
+from apps.registry.selectors import cards, evaluations, scans
 from apps.usecases.models import UseCase
 
 SHOWN = 200
@@ -110,6 +110,7 @@ def more(version: ModelVersion) -> dict[str, Any]:
     return {
         "evaluations": len(evaluations.in_force(version)),
         "failures": cards.failure_modes(version.model, version=version.version).count(),
+        "scan": scans.newest(version),
         "previous": before.version if before else None,
     }
 

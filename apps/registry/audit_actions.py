@@ -24,6 +24,8 @@ ACTIONS = {
     "registry.evaluation.attached": "An evaluation or bias audit was attached to a model version",
     "registry.dataset.governed": "What holds for a dataset was changed: permissions, retention, sensitivity, owner",
     "registry.lineage.received": "Lineage of a run was reported by another tool",
+    "registry.scan.requested": "A scan of a model version's files was asked for",
+    "registry.artifact.scanned": "A model version's files were scanned",
     "registry.alias.moved": "An alias was pointed at a model version",
     "registry.alias.removed": "An alias was removed",
     "registry.artifact.downloaded": "A serving host downloaded a model version",

@@ -152,6 +152,13 @@ CHECKS: dict[str, Check] = {
                 "same_data": Parameter(bool, True, "both evaluations must name the same dataset"),
             },
         ),
+        Check(
+            "registry.artifact_scanned", "The files were scanned for code that runs when they are loaded", _about_version(more_checks.artifact_scanned),
+            {
+                "allow_pickle": Parameter(bool, True, "pickles may be among the files; false: only formats that run no code when loaded"),
+                "allow_warnings": Parameter(bool, True, "names the scanner does not know are no reason to fail"),
+            },
+        ),
         Check("registry.digest_known", "The artifact is digested and unchanged", digest_known),
     )
 }  # fmt: skip

@@ -7,6 +7,7 @@ from apps.core.evidence import CheckResult, EvidenceSubject, failed, missing, pa
 from apps.registry.models import ModelVersion
 from apps.registry.rules.evaluations import worst
 from apps.registry.selectors import evaluations as reads
+from apps.registry.selectors import scans
 
 
 def _source(version: ModelVersion) -> str:
@@ -99,3 +100,29 @@ def evaluation_not_worse(version: ModelVersion, subject: EvidenceSubject, parame
 def _gain(mine: dict[str, Any], theirs: dict[str, Any]) -> float:
     difference = float(mine["value"] - theirs["value"])
     return difference if mine["better"] == "higher" else -difference
+
+
+def artifact_scanned(version: ModelVersion, subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult:
+    """These very files were scanned, and nothing in them is known to run harmful code when it is loaded."""
+    scan = scans.newest(version)
+    asked = (
+        "scanned, nothing unsafe"
+        + ("" if parameters["allow_pickle"] else ", no pickle")
+        + ("" if parameters["allow_warnings"] else ", no warning")
+    )
+    more: dict[str, Any] = {"asked": asked, "source": f"/api/v1/models/{version.model.name}/versions/{version.version}/scans/"}
+    if scan is None or scan.artifact_digest != version.artifact_digest or scan.verdict == "failed":
+        why = f" The last scan failed: {scan.detail}" if scan is not None and scan.verdict == "failed" else ""
+        return missing(f"The files of {version.label} have not been scanned.{why} Ask for a scan on the version's page.", **more)
+    more["source_digest"] = digest_of([scan.artifact_digest, str(scan), scan.findings])
+    pickles = sorted({f["path"] for f in scan.findings if f["what"].startswith("It is a pickle")})
+    warnings = [f for f in scan.findings if f["level"] == "warning"]
+    unsafe = [f for f in scan.findings if f["level"] == "unsafe"]
+    found = f"{scan.verdict} ({scan.tool} {scan.tool_version}): {len(scan.files)} files, {len(pickles)} with a pickle"
+    if unsafe:
+        return failed(found, f"{unsafe[0]['path']}: {unsafe[0]['what']} Register a new version without it.", **more)
+    if pickles and not parameters["allow_pickle"]:
+        return failed(found, f"{pickles[0]} is a pickle. Save the model in a format that runs no code (skops, safetensors, ONNX).", **more)
+    if warnings and not parameters["allow_warnings"]:
+        return failed(found, f"{warnings[0]['path']}: {warnings[0]['what']} Look at it, or save the model in another format.", **more)
+    return passed(found, **more)

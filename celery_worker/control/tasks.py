@@ -150,6 +150,12 @@ def look_at_model(name: str) -> None:
     registry.look_at_model(name=name)
 
 
+@task("scan_model")
+def scan_model(name: str, version: int) -> None:
+    """Scan the files of one model version."""
+    registry.scan_version(name=name, version=version)
+
+
 @task("discover_models")
 def discover_models() -> None:
     """Find versions that the portal does not know yet."""

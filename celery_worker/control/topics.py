@@ -47,6 +47,7 @@ TOPICS: Mapping[str, Callable[[Body], Send | None]] = {
     "registry.discover": _to("control.discover_models"),
     "registry.look": _to("control.look_at_version"),
     "registry.mirror": _to("control.look_at_model"),
+    "registry.scan": _to("control.scan_model"),
     "registry.sync": _to("control.sync_model"),
 }
 

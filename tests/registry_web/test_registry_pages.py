@@ -114,3 +114,13 @@ def test_lineage_goes_on_to_deployments_that_the_reader_may_see(browser, page_of
     live = stage.live(1)
     assert live.endpoint.name in words(browser.get("/models/care-outreach/versions/1/lineage/"))
     assert live.endpoint.name in words(page_of(make_user("auditor")).get("/models/care-outreach/versions/1/lineage/"))
+
+
+def test_the_scan_of_a_version_says_first_whether_to_load_it(elena_browser, two, system):
+    at = f"{AT}scan/"
+    assert "Its files have not been scanned." in words(elena_browser.get(at)) and elena_browser.post(at).status_code == 302
+    found = [{"path": "model.pkl", "level": "unsafe", "what": "posix.system would be imported and may run anything."}]
+    files = [{"path": "model.pkl", "size": 10, "kind": "pickle", "safe": False}]
+    services.record_scan(actor=system, version_id=two[0].id, digest=two[0].artifact_digest, files=files, findings=found, signature={"state": "none"})
+    text = words(elena_browser.get(at))
+    assert "Do not load it: 1 finding may run anything." in text and "posix.system" in text and "No signature is among the files." in text

@@ -106,7 +106,7 @@ class DatasetsView(View):
 
     filters = {"search": Filter("Part of the name.")}
 
-    @operation(responses=listed(DatasetRowSerializer))
+    @operation(responses=listed(DatasetRowSerializer), operation_id="datasets_list")
     def get(self, request: Request) -> Response:
         """List the datasets that runs of models you may see have read, at most 200."""
         rows = reads.listed(actor_of(request), search=request.query_params.get("search", ""))

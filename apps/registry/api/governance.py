@@ -49,7 +49,19 @@ class FindingSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Finding
-        fields = ["id", "kind", "model", "version", "detail", "expected", "found", "actor_label", "created_at", "closed_at", "closed_because"]
+        fields = [
+            "id",
+            "kind",
+            "model",
+            "version",
+            "detail",
+            "expected",
+            "found",
+            "actor_label",
+            "created_at",
+            "closed_at",
+            "closed_because",
+        ]
 
 
 class FindingsView(ListView):

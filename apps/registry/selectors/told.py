@@ -11,7 +11,19 @@ from apps.registry.rules.findings import bounded
 
 MOST_TEXT = 500
 # Text that a person wrote or chose, with the values it had before.
-WORDS = ("description", "new_name", "stage", "status", "run_name", "end_time", "archive_existing_versions", "version", "alias", "source", "run_id")
+WORDS = (
+    "description",
+    "new_name",
+    "stage",
+    "status",
+    "run_name",
+    "end_time",
+    "archive_existing_versions",
+    "version",
+    "alias",
+    "source",
+    "run_id",
+)
 # Long lists of figures: how many there are, and a digest over all of them.
 COUNTED = ("metrics", "params", "datasets", "models", "records", "traces", "inputs", "outputs")
 

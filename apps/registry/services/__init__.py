@@ -6,6 +6,7 @@ from apps.registry.services.datasets import accept_openlineage, govern_dataset
 from apps.registry.services.evaluations import attach_evaluation, attach_from_run
 from apps.registry.services.findings import freeze_version
 from apps.registry.services.governance import assign_owner, check_access
+from apps.registry.services.scans import record_scan, request_scan, scan_version
 from apps.registry.services.sync import apply_alias, discover, look_at_model, look_at_version, request_sync, sync_version
 from apps.registry.services.versions import created_experiment, created_model, created_version, mark_changed, note_download, record_version
 from apps.registry.services.writes import begin_write, deny_write, fail_write
@@ -33,9 +34,12 @@ __all__ = [
     "note_download",
     "record_alias",
     "record_failure_mode",
+    "record_scan",
     "record_version",
     "remove_alias",
+    "request_scan",
     "request_sync",
     "save_card",
+    "scan_version",
     "sync_version",
 ]

@@ -76,7 +76,12 @@ def close_finding(*, actor: Actor, finding: Finding, because: str) -> Finding:
     row.closed_at, row.closed_because = now(), because
     row.save(update_fields=["closed_at", "closed_because"])
     audit.record(
-        "registry.finding.closed", actor=actor, obj_type="finding", obj_id=str(row.id), obj_label=str(row.version or row.model), reason=because
+        "registry.finding.closed",
+        actor=actor,
+        obj_type="finding",
+        obj_id=str(row.id),
+        obj_label=str(row.version or row.model),
+        reason=because,
     )
     placed = [(HOLD_SOURCE, str(row.id))]
     if row.kind == "files" and row.version is not None:
@@ -125,9 +130,13 @@ def freeze_version(*, actor: Actor, version_id: Any) -> FrozenVersion:
             raise Conflict(f"model_version: {row.label} is not what was frozen. {gap.detail} Mend it, or register a new version.")
         return kept
     if row.status != "ready" or not row.artifact_digest:
-        raise Conflict(f"model_version: {row.label} is {row.status}; its files have no settled digest. Ask for a fresh reading, then try again.")
+        raise Conflict(
+            f"model_version: {row.label} is {row.status}; its files have no settled digest. Ask for a fresh reading, then try again."
+        )
     if row.writing_until is not None:
-        raise Conflict(f"model_version: somebody has just written to the run of {row.label}. The portal reads it again; try in a few seconds.")
+        raise Conflict(
+            f"model_version: somebody has just written to the run of {row.label}. The portal reads it again; try in a few seconds."
+        )
     facts = facts_of_row(row)
     kept = FrozenVersion.objects.create(version=row, facts=facts, digest=digest_of(facts), frozen_by=actor.label[:300])
     audit.record(

@@ -127,6 +127,8 @@ def record_version(*, actor: Actor, facts: VersionFacts) -> ModelVersion:
     _record_inputs(row, facts.datasets)
     if facts.state == "ready":
         ModelCard.objects.get_or_create(version=row, defaults=rules.prefilled_card(facts))
+        if not row.scans.exists():
+            outbox.put("registry.scan", {"name": owner.name, "version": row.version})
     if restored:
         audit.record(
             "registry.version.restored", actor=actor, obj_type="modelversion", obj_id=str(row.id), obj_label=row.label, after=_summary(row)
