@@ -335,6 +335,21 @@ class AgentReport(BaseModel):
         constraints = [models.UniqueConstraint(fields=["host", "report_id"], name="deployments_report_once")]
 
 
+class RefusalTally(BaseModel):
+    """How many messages of one source were refused for one reason in one minute; the trail tells the first few and the number."""
+
+    action = models.CharField(max_length=60)
+    source = models.CharField(max_length=80)
+    reason = models.CharField(max_length=20)
+    minute = models.DateTimeField()
+    count = models.PositiveIntegerField(default=0)
+    last_digest = models.CharField(max_length=80, blank=True, default="")
+    summed_up = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["minute", "action", "source", "reason"], name="deployments_refusal_tally_once")]
+
+
 class EngineStart(BaseModel):
     """One real start of an engine process, counted once however often it is reported. `ended_at` ends its cost."""
 

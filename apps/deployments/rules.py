@@ -23,6 +23,8 @@ REHEARSAL_TIMEOUT_S = 180.0
 Verdict = Literal["live", "held", "expired", "revoked", "none"]
 # Words that follow /endpoints/ in the address of a page of its own.
 RESERVED_SLUGS = ("new",)
+# Refused messages of one source and reason that have an event of their own in a minute; the rest are counted in one more.
+REFUSALS_TOLD_A_MINUTE = 10
 
 
 def check_may_deploy(actor: Actor) -> None:

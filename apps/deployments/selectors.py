@@ -14,6 +14,7 @@ from apps.core.errors import NotAllowed
 from apps.decisions import selectors as decisions
 from apps.decisions.models import Decision
 from apps.deployments import rules
+from apps.deployments.gateways import keys
 from apps.deployments.models import (
     Deployment,
     Endpoint,
@@ -226,3 +227,14 @@ def engine_hours(*, usecase_id: Any, since: datetime, until: datetime) -> dict[s
         total["cpu"] += hours * start.cpu_cores
         total["gpu"] += hours * start.gpus
     return total
+
+
+def public_keys() -> list[dict[str, Any]]:
+    """Every public key that verifiers and agents pin, as {id, algorithm, purpose, public, host}: orders, seal, agents. No secret."""
+    files = [entry for path in (settings.ORDER_PUBLIC_KEYS, settings.SEAL_PUBLIC_KEY) for entry in keys.published(path)]
+    rows: list[dict[str, Any]] = [
+        {"id": e["key_id"], "algorithm": "Ed25519", "purpose": e["purpose"], "public": e["public"], "host": None} for e in files
+    ]
+    for host in Host.objects.filter(state="active").order_by("name"):
+        rows.append({"id": host.key_id, "algorithm": "Ed25519", "purpose": "agent", "public": host.public_key, "host": host.name})
+    return rows

@@ -173,6 +173,7 @@ def sweep() -> None:
     """Delete what nothing needs any more; fail load tests that never answered."""
     call(load_tests.sweep, actor=HOUSE)
     call(deployment_services.remind_of_aliases, actor=HOUSE)
+    call(deployment_services.sum_up_refusals, actor=HOUSE)
     call(deployment_services.sweep, actor=HOUSE)
     call(outbox.sweep)
     call(notices.sweep)

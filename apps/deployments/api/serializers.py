@@ -35,6 +35,18 @@ class NewHostSerializer(serializers.Serializer):
     replace_key = serializers.BooleanField(default=False)
 
 
+class PublicKeySerializer(serializers.Serializer):
+    """A public key of the portal's own."""
+
+    id = serializers.CharField(help_text="first 16 hex digits of sha256 over the raw key")
+    algorithm = serializers.CharField()
+    purpose = serializers.CharField(
+        help_text="order: signs work orders; seal: signs checkpoints of the trail; agent: signs a host's reports"
+    )
+    public = serializers.CharField(help_text="base64 of the 32 raw bytes")
+    host = serializers.CharField(allow_null=True, help_text="whose agent it is; null for the portal's own")
+
+
 class KeySerializer(serializers.ModelSerializer):
     """A caller's key without its secret."""
 

@@ -5,6 +5,7 @@ from django.urls import path
 from apps.deployments.api import views
 
 urlpatterns = [
+    path("keys/", views.PublicKeysView.as_view()),
     path("hosts/", views.HostsView.as_view()),
     path("endpoints/", views.EndpointsView.as_view()),
     path("endpoints/<str:reference>/", views.EndpointView.as_view()),

@@ -11,7 +11,7 @@ from apps.core.actor import Actor
 from apps.core.api import actor_of
 from apps.core.doors import durable
 from apps.core.forms import given
-from apps.core.rest import ENDPOINT, USECASE, Filter, ListView, View, operation
+from apps.core.rest import ENDPOINT, USECASE, Filter, ListView, View, listed, operation
 from apps.deployments import selectors, services
 from apps.deployments.api.serializers import (
     DeploymentDetailSerializer,
@@ -25,6 +25,7 @@ from apps.deployments.api.serializers import (
     NewEndpointSerializer,
     NewHostSerializer,
     NewKeySerializer,
+    PublicKeySerializer,
     RehearsalSerializer,
     RollBackSerializer,
     RolloutSerializer,
@@ -44,6 +45,18 @@ def endpoint_answer(actor: Actor, reference: Any, code: int = status.HTTP_200_OK
 def rollout_answer(actor: Actor, rollout_id: Any, code: int = status.HTTP_200_OK) -> Response:
     """One rollout as it now stands."""
     return Response(RolloutSerializer(selectors.rollout(actor, rollout_id)).data, status=code)
+
+
+class PublicKeysView(View):
+    """Public keys, to be pinned."""
+
+    @operation(responses=listed(PublicKeySerializer))
+    def get(self, request: Request) -> Response:
+        """List the public keys of orders, of the seal and of the agents.
+
+        Pin what you read here once: later keys are believed only because they are listed here, or were handed to you otherwise.
+        """
+        return Response({"results": PublicKeySerializer(selectors.public_keys(), many=True).data, "next": None})
 
 
 class HostsView(ListView):

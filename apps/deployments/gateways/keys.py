@@ -1,5 +1,6 @@
 """The signing keys on disk: control's order key, and the public ones everybody may read."""
 
+import json
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,3 +30,15 @@ def _load(path: str, changed_ns: int) -> Ed25519PrivateKey:
 def public_key(text: str) -> Ed25519PublicKey:
     """A host's public key from its base64 text. Raises ValueError."""
     return orders.public_from_text(text)
+
+
+def published(path: str | Path) -> list[dict[str, str]]:
+    """Entries `{key_id, public, purpose}` of a file of public keys, each id checked against its key; [] before there is a file.
+
+    Raises ValueError for a file that was edited by hand, or worse.
+    """
+    file = Path(path)
+    if not file.is_file():
+        return []
+    known = orders.load_public_keys(file)
+    return [entry for entry in json.loads(file.read_text("utf-8"))["keys"] if entry["key_id"] in known]

@@ -4,6 +4,7 @@ from apps.deployments.services.endpoints import create_endpoint, issue_key, revo
 from apps.deployments.services.hosts import register_host
 from apps.deployments.services.metering import meter_cost
 from apps.deployments.services.reconciliation import reconcile
+from apps.deployments.services.refusals import sum_up as sum_up_refusals
 from apps.deployments.services.rehearsals import rehearse_rollback
 from apps.deployments.services.reports import Receipt, acknowledgement, receive_report
 from apps.deployments.services.requests import request_deployment, stop_deployment
@@ -31,5 +32,6 @@ __all__ = [
     "revoke_key",
     "roll_back",
     "stop_deployment",
+    "sum_up_refusals",
     "sweep",
 ]

@@ -15,7 +15,7 @@ from apps.core.ids import new_id
 from apps.deployments import rules
 from apps.deployments.gateways import keys
 from apps.deployments.models import AgentReport, Deployment, Host, WorkOrder
-from apps.deployments.services import observations
+from apps.deployments.services import observations, refusals
 from apps.outbox import services as outbox
 from celery_worker import orders
 from celery_worker.orders import OrderRefused
@@ -35,11 +35,12 @@ def receive_report(*, envelope: Any) -> Receipt:
 
     A report that was seen before is acknowledged again and changes nothing. Never raises for what a message says.
     """
+    host = None
     try:
         host, payload = _authenticate(envelope)
         body, reported_at = _read(payload)
     except OrderRefused as refusal:
-        _refuse(refusal, envelope)
+        _refuse(refusal, envelope, host)
         return Receipt()
     if payload["kind"] == "heartbeat":
         _beat(host, body, reported_at)
@@ -58,7 +59,7 @@ def receive_report(*, envelope: Any) -> Receipt:
             _take_in(host, payload, body, reported_at)
     except OrderRefused as refusal:
         # Rightly signed and still not believable: kept and acknowledged, so that it is not sent for ever.
-        _refuse(refusal, envelope)
+        _refuse(refusal, envelope, host)
     return receipt
 
 
@@ -88,12 +89,13 @@ def _read(payload: Mapping[str, Any]) -> tuple[dict[str, Any], datetime]:
     return body, reported_at
 
 
-def _refuse(refusal: OrderRefused, envelope: Any) -> None:
-    """Audit it, naming the message by its hash: nothing it says is taken over, not even the host it claims."""
+def _refuse(refusal: OrderRefused, envelope: Any, host: Host | None) -> None:
+    """Audit it, naming the message by its hash: nothing it says is taken over, not even the host it claims. `host` is whose key signed it."""
     digest = orders.sha256_of_envelope(envelope)
-    audit.record(
-        "deployments.report.refused", actor=Actor.system("reports"), obj_type="message", obj_id=digest, obj_label="agent report",
-        reason=refusal.detail, after={"reason": refusal.reason, "sha256": digest},
+    refusals.tell(
+        "deployments.report.refused", source=host.name if host else "unknown", reason=refusal.reason, digest=digest, detail=refusal.detail,
+        actor=Actor.system("reports"), obj_type="message", obj_id=digest, obj_label="agent report",
+        after={"reason": refusal.reason, "sha256": digest},
     )  # fmt: skip
 
 
@@ -151,17 +153,23 @@ def _order_refused(host: Host, body: Mapping[str, Any]) -> None:
         deployment = Deployment.objects.select_for_update(no_key=True, of=("self",)).select_related("endpoint").get(id=found)
         order = rows.select_for_update(no_key=True).get()
     digest = observations.words(body.get("order_sha256"))[:64]
-    audit.record(
-        "deployments.order.refused", actor=Actor.agent(host.name), obj_type="workorder" if order else "message",
-        obj_id=str(order.id) if order else digest or "unknown", obj_label=f"{order.kind} {deployment}" if order else "order",
-        usecase_id=str(deployment.endpoint.usecase_id) if deployment else None, reason=detail,
-        after={"reason": reason, "order_sha256": digest, "host": host.name},
-    )  # fmt: skip
     # Only the very message we sent settles the order: a forged one that quotes its id says nothing about it.
-    if order is None or deployment is None or digest != orders.sha256_of_envelope(order.envelope):
+    settles = (
+        order is not None and deployment is not None and digest == orders.sha256_of_envelope(order.envelope)
+        and order.state in WorkOrder.OPEN and reason != "replayed"
+    )  # fmt: skip
+    event: dict[str, Any] = {
+        "actor": Actor.agent(host.name), "obj_type": "workorder" if order else "message",
+        "obj_id": str(order.id) if order else digest or "unknown", "obj_label": f"{order.kind} {deployment}" if order else "order",
+        "usecase_id": str(deployment.endpoint.usecase_id) if deployment else None,
+        "after": {"reason": reason, "order_sha256": digest, "host": host.name},
+    }  # fmt: skip
+    if not settles:
+        refusals.tell("deployments.order.refused", source=host.name, reason=str(reason), digest=digest or "unknown", detail=detail, **event)
         return
-    if order.state not in WorkOrder.OPEN or reason == "replayed":
-        return
+    # An order of ours that comes to its end is always told by itself.
+    audit.record("deployments.order.refused", reason=detail, **event)
+    assert order is not None and deployment is not None
     order.state, order.detail = WorkOrder.State.REFUSED, f"{reason}: {detail}"
     order.save(update_fields=["state", "detail"])
     if order.kind == "load_test":
