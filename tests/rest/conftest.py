@@ -17,6 +17,7 @@ class Op(NamedTuple):
     method: str
     address: str
     function: Any
+    view: Any
     said: dict[str, Any]
 
     @property
@@ -42,7 +43,7 @@ def walk() -> list[Op]:
             known = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", route)
             views[known] = (re.sub(r"<(\w+):\w+>", lambda m: SAMPLES[m[1]], route), view)
     return [
-        Op(method, views[path][0], getattr(views[path][1].view_class, method), said)
+        Op(method, views[path][0], getattr(views[path][1].view_class, method), views[path][1].view_class, said)
         for path, methods in schema["paths"].items()
         for method, said in methods.items()
     ]
