@@ -23,21 +23,14 @@ def given(form: type[serializers.BaseSerializer[Any]], request: Request, **optio
     return filled.validated_data
 
 
-def check_names(form: type[Any] | None, data: Any) -> None:
-    """Raise Invalid when the body holds a field that the form does not have, at any depth; without a form any field is one too many.
-
-    A form of `dict` is a document that the service judges by a schema of its own.
-    """
+def check_names(form: type[serializers.BaseSerializer[Any]] | None, data: Any) -> None:
+    """Raise Invalid when the body holds a field that the form does not have, at any depth; without a form any field is one too many."""
     if form is None:
         if data:
             name = next(iter(data)) if isinstance(data, Mapping) else "body"
             raise Invalid(
                 f"{name}: this operation takes no body. Leave it out.", errors={str(name)[:100]: ["This operation takes no body."]}
             )
-        return
-    if form is dict:
-        if not isinstance(data, Mapping):
-            raise Invalid("body: give a JSON object.", errors={"body": ["Give a JSON object."]})
         return
     filled = form()
     if not isinstance(data, Mapping):

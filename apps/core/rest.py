@@ -54,7 +54,7 @@ ENDPOINT = Filter("Id or slug of an endpoint.", names=True)
 
 
 def operation(
-    *, responses: Any, request: type[Any] | None = None, refuses: tuple[int, ...] = (), **options: Any
+    *, responses: Any, request: type[serializers.BaseSerializer[Any]] | None = None, refuses: tuple[int, ...] = (), **options: Any
 ) -> Callable[[Method], Method]:
     """Decorate a view's method, outermost: the body it takes (None: it takes none), what it answers, with what it may refuse.
 

@@ -47,6 +47,11 @@ class Schema(AutoSchema):
         """The noun: the first part of the address."""
         return [self.path.removeprefix("/api/v1/").split("/")[0]]
 
+    def get_operation_id(self) -> str:
+        """As the framework names it; whole lists are lists too."""
+        made = str(super().get_operation_id())
+        return f"{made.removesuffix('retrieve')}list" if getattr(self._method(), "whole", False) and made.endswith("retrieve") else made
+
     def get_summary(self) -> str | None:
         """The first line."""
         return next(iter(self._lines()), None)

@@ -19,7 +19,7 @@ def test_every_write_names_a_field_it_does_not_take(ops, api, make_user):
     client = api(make_user("admin"))
     walked = 0
     for op in ops:
-        if op.method in WRITES and op.function.takes is not dict:  # a document is judged by its own schema
+        if op.method in WRITES:
             answer = getattr(client, op.method)(op.address, {ODD: 1})
             assert answer.status_code == 400 and ODD in answer.json()["errors"], (op.name, answer.content)
             assert answer.json()["detail"].startswith(f"{ODD}: "), op.name

@@ -30,7 +30,10 @@ class OwnerView(View):
     @operation(request=OwnerFormSerializer, responses=ModelDetailSerializer)
     @durable
     def put(self, request: Request, name: str) -> Response:
-        """Give the model an owner. For a model that is nobody's, any ML engineer may."""
+        """Give a registered model an owner.
+
+        For a model that is nobody's, any ML engineer may.
+        """
         actor = actor_of(request)
         model = selectors.model(actor, name)
         person = user_by_email(given(OwnerFormSerializer, request)["owner"])
