@@ -121,12 +121,12 @@ class MailView(View):
 
     @operation(responses=MailChoiceSerializer)
     def get(self, request: Request) -> Response:
-        """Whether they come."""
+        """Read whether notices come to you by email too."""
         return Response({"wanted": selectors.wants_mail(actor_of(request).user_id)})
 
     @operation(request=MailChoiceSerializer, responses=MailChoiceSerializer)
     @durable
     def put(self, request: Request) -> Response:
-        """Choose."""
+        """Choose whether notices come to you by email too."""
         services.choose_mail(actor=actor_of(request), **given(MailChoiceSerializer, request))
         return Response({"wanted": selectors.wants_mail(actor_of(request).user_id)})
