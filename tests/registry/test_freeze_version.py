@@ -163,3 +163,11 @@ def test_findings_are_only_ever_closed(frozen, system):
         findings.close_finding(actor=system, finding=finding, because="mended")
     with pytest.raises(IntegrityError, match="only ever closed"), transaction.atomic():
         Finding.objects.filter(id=finding.id).update(closed_at=None)
+
+
+def test_a_version_that_nothing_stands_on_may_go_without_a_finding(ready, behind_the_back):
+    row = ready()
+    name = {"name": row.model.name, "version": "1"}
+    assert behind_the_back.request("DELETE", "/api/2.0/mlflow/model-versions/delete", json=name).status_code == 200
+    assert services.sync_version(name=row.model.name, version=1).status == "changed"
+    assert not Finding.objects.filter(version=row).exists()

@@ -46,7 +46,7 @@ class OwnerView(View):
 class FindingSerializer(serializers.ModelSerializer):
     """Something that is not what was frozen or decided."""
 
-    kind = serializers.ChoiceField(choices=[(k, v) for k, v in KINDS.items()], read_only=True)
+    kind = serializers.CharField(read_only=True, help_text=" ".join(f"{k}: {v}." for k, v in KINDS.items()))
     model = serializers.CharField(source="model.name", read_only=True)
     version = serializers.IntegerField(source="version.version", read_only=True, allow_null=True, default=None)
 

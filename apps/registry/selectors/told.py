@@ -24,19 +24,21 @@ WORDS = (
     "source",
     "run_id",
 )
+# Routes that send one figure, under the names that tags have too.
+FIGURES = {"/log-metric": "metrics", "/log-parameter": "params"}
 # Long lists of figures: how many there are, and a digest over all of them.
 COUNTED = ("metrics", "params", "datasets", "models", "records", "traces", "inputs", "outputs")
 
 
-def told(obj_type: str, key: Mapping[str, Any], sent: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(before, after) of a write to this object, of bounded length. obj_type as the trail names it."""
+def told(route: str, obj_type: str, key: Mapping[str, Any], sent: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(before, after) of a write to this object, of bounded length. route and obj_type as the trail names them."""
     values = plain_names({**sent, **key})
     after: dict[str, Any] = {n: bounded(_word(values[n]), MOST_TEXT) for n in WORDS if isinstance(values.get(n), str | int | bool)}
     before: dict[str, Any] = {}
-    if obj_type in {"run", "loggedmodel"} and "metrics" not in values and {"key", "value", "timestamp"} <= set(values):
-        after["metrics"] = _counted([{n: values.get(n) for n in ("key", "value", "timestamp", "step")}])
+    if figure := next((figures for ending, figures in FIGURES.items() if route.endswith(ending)), ""):
+        after[figure] = _counted([{n: values.get(n) for n in ("key", "value", "timestamp", "step")}])
     elif tags := _tags(values):
-        after["tags"] = {k: bounded(v, MOST_TEXT) for k, v in tags.items()}
+        after["tags"] = bounded(tags, MOST_TEXT)
     for name in COUNTED:
         if isinstance(values.get(name), list | Mapping) and values[name]:
             after[name] = _counted(values[name])

@@ -18,7 +18,7 @@ from apps.registry.gateways import mlflow
 from apps.registry.models import AliasRecord, Finding, ModelVersion
 from apps.registry.services.aliases import record_alias
 from apps.registry.services.mirror import mirror_model, mirror_models
-from apps.registry.services.versions import compare_figures, mark_changed, record_version
+from apps.registry.services.versions import compare_figures, mark_gone, record_version
 
 log = logging.getLogger(__name__)
 SYNC = "registry sync"
@@ -36,7 +36,7 @@ def sync_version(*, name: str, version: int) -> ModelVersion | None:
         facts = mlflow.read_version(name, version)
     except NotFound:
         row = ModelVersion.objects.filter(model__name=name, version=version).first()
-        return row and call(mark_changed, actor=actor, version_id=row.id, observed="", detail="MLflow has this version no more.")
+        return row and call(mark_gone, actor=actor, version_id=row.id)
     return call(record_version, actor=actor, facts=facts)
 
 
@@ -92,7 +92,7 @@ def check_frozen(row: ModelVersion) -> None:
     try:
         facts = mlflow.read_version(row.model.name, row.version, files=False)
     except NotFound:
-        call(mark_changed, actor=Actor.system(SYNC), version_id=row.id, observed="", detail="MLflow has this version no more.")
+        call(mark_gone, actor=Actor.system(SYNC), version_id=row.id)
         return
     if row.status == "changed" or (row.artifact_root and mlflow.sizes(row.artifact_root) != row.artifact_sizes):
         sync_version(name=row.model.name, version=row.version)

@@ -15,6 +15,7 @@ from apps.registry.models import Dataset, Experiment, ModelCard, ModelVersion, R
 from apps.registry.rules import DatasetFacts, VersionFacts
 from apps.registry.rules.access import experiment_of_path
 from apps.registry.rules.findings import FROM_FILES, FROM_MLFLOW
+from apps.registry.selectors.access import decided
 from apps.registry.services.findings import close_open, compare_frozen, raise_finding
 
 # Taken over from a reading as they are.
@@ -148,6 +149,14 @@ def mark_changed(*, actor: Actor, version_id: Any, observed: str, detail: str) -
 
 
 @transaction.atomic
+def mark_gone(*, actor: Actor, version_id: Any) -> ModelVersion:
+    """MLflow has the version no more. That is a finding only where a gate or decision stands on it: others may be deleted."""
+    row = ModelVersion.objects.select_for_update(of=("self",), no_key=True).select_related("model").get(id=version_id)
+    stands = row.frozen_digest or decided(ModelVersion.objects.filter(id=row.id)).exists()
+    return _mark(row, actor=actor, observed="", detail="MLflow has this version no more.", finding=bool(stands))
+
+
+@transaction.atomic
 def compare_figures(*, actor: Actor, version_id: Any, facts: VersionFacts) -> None:
     """Take in what MLflow says of a version without its files: findings where it differs from what was frozen, and the portal's row."""
     rules.check_may_edit(actor)
@@ -185,11 +194,12 @@ def note_download(*, actor: Actor, version: ModelVersion) -> None:
     )  # fmt: skip
 
 
-def _mark(row: ModelVersion, *, actor: Actor, observed: str, detail: str) -> ModelVersion:
+def _mark(row: ModelVersion, *, actor: Actor, observed: str, detail: str, finding: bool = True) -> ModelVersion:
     if not row.artifact_digest:
         return row
     if row.status == "changed" and row.observed_digest == observed:
-        _find_changed(row, actor=actor)
+        if finding:
+            _find_changed(row, actor=actor)
         return row
     row.status, row.observed_digest, row.detail, row.synced_at = "changed", observed, detail, now()
     row.save(update_fields=["status", "observed_digest", "detail", "synced_at"])
@@ -197,7 +207,8 @@ def _mark(row: ModelVersion, *, actor: Actor, observed: str, detail: str) -> Mod
         "registry.version.changed", actor=actor, obj_type="modelversion", obj_id=str(row.id), obj_label=row.label,
         before={"digest": row.artifact_digest}, after={"digest": observed}, reason=detail,
     )  # fmt: skip
-    _find_changed(row, actor=actor)
+    if finding:
+        _find_changed(row, actor=actor)
     return row
 
 

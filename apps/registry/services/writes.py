@@ -40,7 +40,7 @@ def begin_write(
     The caller has asked `check_access`. Raises NotAllowed.
     """
     rules.check_may_write_mlflow(actor)
-    before, told_after = told(obj_type, key or {}, sent or {})
+    before, told_after = told(route, obj_type, key or {}, sent or {})
     audit.record(
         "registry.mlflow.written", actor=actor, obj_type=obj_type, obj_id=obj_id or "-", obj_label=obj_id,
         before=before or None, after={"route": route, **told_after, **after},
