@@ -25,12 +25,16 @@ class Happening:
 
 def happenings(usecase: UseCase) -> list[Happening]:
     """Oldest first, at most LIMIT of each kind. The caller found the use case among what the actor may see."""
-    found = [Happening(m.moved_at, _to(m.to_stage), f"moved from {words(m.from_stage)} to {words(m.to_stage)}") for m in usecase.moves.all()]
+    found = [
+        Happening(m.moved_at, _to(m.to_stage), f"moved from {words(m.from_stage)} to {words(m.to_stage)}") for m in usecase.moves.all()
+    ]
     gates = Gate.objects.filter(usecase=usecase, kind="version", decided_at__isnull=False).select_related("model_version__model")
     for gate in gates.order_by("-decided_at")[:LIMIT]:
         version = gate.model_version.label if gate.model_version else "a version"
         found.append(
-            Happening(gate.decided_at, f"{_number(version)} {gate.state}", f"{version} {gate.state} for {gate.environment}", f"/gates/{gate.id}/")
+            Happening(
+                gate.decided_at, f"{_number(version)} {gate.state}", f"{version} {gate.state} for {gate.environment}", f"/gates/{gate.id}/"
+            )
         )
     rollouts = Rollout.objects.filter(endpoint__usecase=usecase).select_related("to_deployment", "endpoint").order_by("-id")[:LIMIT]
     for rollout in rollouts:
@@ -45,12 +49,20 @@ def _rollout(rollout: Rollout) -> list[Happening]:
     label, path = rollout.to_deployment.model_version_label, f"/endpoints/{rollout.endpoint.slug}/"
     begun = "canary" if rollout.strategy == "canary" else "deploy"
     where = rollout.endpoint.environment
-    found = [Happening(rollout.created_at, f"{_number(label)} {begun}", f"{label}: {begun} on {rollout.endpoint.name} ({where}) begun", path)]
+    found = [
+        Happening(rollout.created_at, f"{_number(label)} {begun}", f"{label}: {begun} on {rollout.endpoint.name} ({where}) begun", path)
+    ]
     if rollout.finished_at and rollout.state == Rollout.State.COMPLETED:
-        found.append(Happening(rollout.finished_at, f"{_number(label)} live", f"{label} takes all traffic of {rollout.endpoint.name} ({where})", path))
+        found.append(
+            Happening(
+                rollout.finished_at, f"{_number(label)} live", f"{label} takes all traffic of {rollout.endpoint.name} ({where})", path
+            )
+        )
     elif rollout.finished_at:
         found.append(
-            Happening(rollout.finished_at, f"{_number(label)} {words(rollout.state)}", f"{label} {words(rollout.state)}: {rollout.reason}", path)
+            Happening(
+                rollout.finished_at, f"{_number(label)} {words(rollout.state)}", f"{label} {words(rollout.state)}: {rollout.reason}", path
+            )
         )
     return found
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db.models import Prefetch
+
 from apps.core.actor import Actor
 from apps.decisions import selectors as decisions
 from apps.decisions.models import Decision
@@ -13,6 +15,7 @@ from apps.registry.selectors import cards, evaluations, scans
 from apps.usecases.models import UseCase
 
 SHOWN = 200
+LISTED = 100
 
 
 @dataclass(slots=True)
@@ -26,13 +29,16 @@ class ModelRow:
 
 
 def models(actor: Actor, *, search: str = "") -> list[ModelRow]:
-    """Models the actor may see, newest first, each with its newest version and what its aliases point at now."""
+    """The 100 newest models the actor may see, each with its newest version and what its aliases point at now."""
     found = selectors.models(actor, search=search)
     rows = []
-    for model in found.prefetch_related("versions", "aliases__version")[:SHOWN]:
-        versions = sorted(model.versions.all(), key=lambda v: -v.version)
-        current = [a for a in model.aliases.all() if a.ended_at is None]
-        rows.append(ModelRow(model, versions[0] if versions else None, len(versions), current))
+    current = AliasRecord.objects.filter(ended_at=None).select_related("version").order_by("alias")
+    page = list(found.prefetch_related(Prefetch("aliases", current, to_attr="current_aliases"))[:LISTED])
+    newest = ModelVersion.objects.filter(model__in=[m.id for m in page]).order_by("model_id", "-version").distinct("model_id")
+    by_model = {v.model_id: v for v in newest.only("model_id", "version", "status", "registered_at")}
+    for model in page:
+        count = model.version_count  # type: ignore[attr-defined]
+        rows.append(ModelRow(model, by_model.get(model.id), count, model.current_aliases))
     return rows
 
 

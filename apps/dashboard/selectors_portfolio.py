@@ -112,8 +112,14 @@ def needs(actor: Actor, gates: Iterable[tuple[Gate, str]]) -> list[Need]:
     mine = {u.id: u for u in theirs.exclude(stage__in=("stopped", "retired"))[:PER_PAGE]}
     opened = Incident.objects.filter(usecase_id__in=mine, closed_at=None).select_related("endpoint").order_by("-opened_at")[:LISTED]
     for incident in opened:
-        path = f"/endpoints/{incident.endpoint.slug}/monitoring/#incident-{incident.id}" if incident.endpoint else f"/usecases/{mine[incident.usecase_id].slug}/"
-        waiting.append(Need(f"{mine[incident.usecase_id].name}: {incident.title}", f"open since {utc(incident.opened_at)}", "open incident", path))
+        path = (
+            f"/endpoints/{incident.endpoint.slug}/monitoring/#incident-{incident.id}"
+            if incident.endpoint
+            else f"/usecases/{mine[incident.usecase_id].slug}/"
+        )
+        waiting.append(
+            Need(f"{mine[incident.usecase_id].name}: {incident.title}", f"open since {utc(incident.opened_at)}", "open incident", path)
+        )
     measured_kpis = list(Kpi.objects.filter(usecase_id__in=mine).order_by("-primary", "slug"))
     heads = kpis.headlines(measured_kpis) if measured_kpis else {}
     for kpi in measured_kpis:
@@ -141,9 +147,13 @@ def found(actor: Actor, filters: Filters) -> QuerySet[UseCase]:
 def rows(usecases: Sequence[UseCase]) -> list[Row]:
     """The ledger's rows for these use cases, in nine queries."""
     ids = [u.id for u in usecases]
-    first = {k.usecase_id: k for k in Kpi.objects.filter(usecase_id__in=ids).order_by("usecase_id", "-primary", "slug").distinct("usecase_id")}
+    first = {
+        k.usecase_id: k for k in Kpi.objects.filter(usecase_id__in=ids).order_by("usecase_id", "-primary", "slug").distinct("usecase_id")
+    }
     heads = kpis.headlines(first.values())
-    gates = {g.usecase_id: g for g in Gate.objects.filter(usecase_id__in=ids, state__in=["draft", "open"]).order_by("usecase_id", "state", "id")}
+    gates = {
+        g.usecase_id: g for g in Gate.objects.filter(usecase_id__in=ids, state__in=["draft", "open"]).order_by("usecase_id", "state", "id")
+    }
     incidents = dict(Incident.objects.filter(usecase_id__in=ids, closed_at=None).values_list("usecase_id").annotate(Count("id")))
     money, costs = values(ids), costs_of(ids)
     moment = now()

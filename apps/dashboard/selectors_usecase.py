@@ -85,7 +85,10 @@ def story(actor: Actor, slug: str) -> Story:
     lines = [KpiRow(k, heads[k.id]) for k in rows]
     primary = lines[0] if lines else None
     gates = list(
-        Gate.objects.visible_to(actor).filter(usecase=usecase).select_related("model_version__model", "requested_by", "opened_by").order_by("-id")[:50]
+        Gate.objects.visible_to(actor)
+        .filter(usecase=usecase)
+        .select_related("model_version__model", "requested_by", "opened_by")
+        .order_by("-id")[:50]
     )
     stays = selectors.time_in_stages(usecase)
     told = happenings(usecase)

@@ -124,3 +124,42 @@ def test_the_scan_of_a_version_says_first_whether_to_load_it(elena_browser, two,
     services.record_scan(actor=system, version_id=two[0].id, digest=two[0].artifact_digest, files=files, findings=found, signature={"state": "none"})
     text = words(elena_browser.get(at))
     assert "Do not load it: 1 finding may run anything." in text and "posix.system" in text and "No signature is among the files." in text
+
+
+def test_the_search_page_leads_to_what_it_found(elena_browser, page_of, make_user, two):
+    text = words(elena_browser.get("/search/?q=visit-risk"))
+    assert 'href="/models/visit-risk/"' in text and "/datasets/" not in words(elena_browser.get("/search/?q=zebra"))
+    assert "visit-risk/" not in words(page_of(make_user("stakeholder")).get("/search/?q=visit"))
+    assert elena_browser.get(f"/search/?q={'x' * 201}").status_code == 400
+
+
+def test_pages_say_since_when_mlflow_does_not_answer(elena_browser, two):
+    from apps.core.clock import now
+    from apps.registry.models import MlflowContact
+
+    row = MlflowContact.objects.create(reached_at=now())
+    assert "In step with MLflow" in words(elena_browser.get("/models/"))
+    MlflowContact.objects.filter(id=row.id).update(failing_since=now(), detail="MLflow did not answer in time.")
+    for path in ("/models/", MODEL, AT):
+        assert "MLflow has not answered since" in words(elena_browser.get(path)), path
+
+
+def test_the_history_tells_what_happened_and_who_may_do_what(elena_browser, make_user, page_of, two, system, api):
+    services.save_card(actor=system, version_id=two[0].id, limitations="weak on holidays")
+    services.attach_from_run(actor=system, version_id=two[0].id, name="as logged")
+    text = words(elena_browser.get(f"{AT}history/"))
+    assert "Card saved as revision 1" in text and "Evaluation “as logged” attached" in text and "Registered" in text
+    assert "no use case uses it and nobody owns it" in text and "Who may do what" in text
+    client = api(make_user("auditor"))
+    told = client.get("/api/v1/models/visit-risk/versions/1/timeline/").json()["results"]
+    assert {m["kind"] for m in told} == {"registered", "card", "evaluation"} and told == sorted(told, key=lambda m: m["at"], reverse=True)
+    rights = client.get("/api/v1/models/visit-risk/versions/1/rights/").json()["results"]
+    assert all(r["may"]["read"] and not r["may"]["delete"] for r in rights)
+    assert page_of(make_user("stakeholder")).get(f"{AT}history/").status_code == 404
+
+
+def test_history_goes_on_to_gates_decisions_and_deployments_in_sight(browser, linked, versions, decide, stage):
+    decide(1, "production")
+    stage.live(1)
+    text = words(browser.get("/models/care-outreach/versions/1/history/"))
+    assert "it may run in production" in text and "Deployed to" in text and "may change a use case that uses it" in text

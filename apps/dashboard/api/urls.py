@@ -6,5 +6,7 @@ from apps.dashboard.api import views
 
 urlpatterns = [
     path("models/<str:name>/versions/<int:number>/lineage/graph/", views.VersionLineageView.as_view()),
+    path("models/<str:name>/versions/<int:number>/timeline/", views.TimelineView.as_view()),
+    path("models/<str:name>/versions/<int:number>/rights/", views.RightsView.as_view()),
     path("datasets/<uuid:dataset_id>/lineage/", views.DatasetLineageView.as_view()),
 ]

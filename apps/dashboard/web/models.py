@@ -15,7 +15,7 @@ from apps.core.fields import whole
 from apps.dashboard import selectors_models as reads
 from apps.dashboard.web.models_shared import editable
 from apps.registry import services
-from apps.registry.selectors import cards
+from apps.registry.selectors import cards, scans
 from apps.usecases.models import UseCase
 
 
@@ -28,7 +28,7 @@ def _actor(request: HttpRequest) -> Actor:
 def models(request: HttpRequest) -> HttpResponse:
     """The registered models the person may see, with their newest version and what aliases point at."""
     query = request.GET.get("q", "").strip()
-    return render(request, "registry/models.html", {"rows": reads.models(_actor(request), search=query), "query": query})
+    return render(request, "registry/models.html", {"contact": scans.contact(), "cut": reads.LISTED, "rows": reads.models(_actor(request), search=query), "query": query})
 
 
 @require_GET
@@ -37,7 +37,7 @@ def model(request: HttpRequest, name: str) -> HttpResponse:
     """One registered model: its versions, newest first."""
     found, versions, aliases, usecases = reads.model(_actor(request), name)
     failures = cards.in_order(cards.failure_modes(found))
-    context = {"model": found, "versions": versions, "aliases": aliases, "usecases": usecases, "failures": failures}
+    context = {"model": found, "versions": versions, "aliases": aliases, "usecases": usecases, "failures": failures, "contact": scans.contact()}
     return render(request, "registry/model.html", context)
 
 
@@ -70,7 +70,7 @@ def version(request: HttpRequest, name: str, number: int) -> HttpResponse:
     ]
     context = {
         "page": found, "version": found.version, "typed": typed, "begins_at": _begins_at(actor, found), "refusal": refusal, "editable": editable(actor, found.version.model),
-        "more": reads.more(found.version),
+        "more": reads.more(found.version), "contact": scans.contact(),
         "columns": (found.version.signature or {}).get("inputs") or [],
     }  # fmt: skip
     return render(request, "registry/version.html", context, status=refusal.status if refusal else 200)

@@ -2,7 +2,16 @@
 
 from django.urls import path
 
-from apps.dashboard.web import datasets, models, models_card, models_compare, models_evaluations, models_failures, models_scan
+from apps.dashboard.web import (
+    datasets,
+    models,
+    models_card,
+    models_compare,
+    models_evaluations,
+    models_failures,
+    models_history,
+    models_scan,
+)
 
 app_name = "registry"
 urlpatterns = [
@@ -15,6 +24,7 @@ urlpatterns = [
     path("<str:name>/versions/<int:number>/card/", models_card.card, name="card"),
     path("<str:name>/versions/<int:number>/card.html", models_card.export, {"kind": "html"}, name="card-html"),
     path("<str:name>/versions/<int:number>/card.md", models_card.export, {"kind": "md"}, name="card-md"),
+    path("<str:name>/versions/<int:number>/history/", models_history.history, name="history"),
     path("<str:name>/versions/<int:number>/scan/", models_scan.scan, name="scan"),
     path("<str:name>/versions/<int:number>/lineage/", datasets.lineage, name="lineage"),
     path("<str:name>/versions/<int:number>/evaluations/", models_evaluations.evaluations, name="evaluations"),

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from django.db.models import Count, Exists, Max, OuterRef, Prefetch, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from apps.accounts.models import User
 from apps.core.actor import Actor
@@ -37,7 +38,12 @@ def models(actor: Actor, *, search: str = "", governed: bool | None = None) -> Q
         rows = rows.filter(name__icontains=search)
     if governed is not None:
         rows = rows.filter(governed=governed)
-    rows = rows.annotate(version_count=Count("versions", distinct=True), latest_version=Max("versions__version"))
+    # Of the rows of a page alone, by an index: joining and grouping would read every version there is.
+    theirs = ModelVersion.objects.filter(model=OuterRef("pk")).order_by()
+    count = theirs.values("model").annotate(n=Count("id")).values("n")
+    rows = rows.annotate(
+        version_count=Coalesce(Subquery(count), 0), latest_version=Subquery(theirs.order_by("-version").values("version")[:1])
+    )
     return rows.order_by("-id")
 
 

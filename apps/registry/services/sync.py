@@ -15,7 +15,7 @@ from apps.decisions import selectors as decisions
 from apps.outbox import services as outbox
 from apps.registry import rules, selectors
 from apps.registry.gateways import mlflow
-from apps.registry.models import AliasRecord, Finding, ModelVersion
+from apps.registry.models import AliasRecord, Finding, MlflowContact, ModelVersion
 from apps.registry.services.aliases import record_alias
 from apps.registry.services.mirror import mirror_model, mirror_models
 from apps.registry.services.versions import compare_figures, mark_gone, record_version
@@ -41,6 +41,28 @@ def sync_version(*, name: str, version: int) -> ModelVersion | None:
 
 
 def discover() -> int:
+    """Compare the portal's tables with MLflow and ask for what is due (see `_discover`); note whether MLflow could be reached."""
+    try:
+        asked = _discover()
+    except UpstreamFailed as error:
+        call(note_contact, failure=error.detail)
+        raise
+    call(note_contact)
+    return asked
+
+
+@transaction.atomic
+def note_contact(*, failure: str = "") -> MlflowContact:
+    """Write down that MLflow answered, or since when it does not and what it was."""
+    row, _ = MlflowContact.objects.get_or_create(only=True)
+    row.failing_since, row.detail = ((row.failing_since or now()) if failure else None), failure[:2000]
+    if not failure:
+        row.reached_at = now()
+    row.save(update_fields=["reached_at", "failing_since", "detail"])
+    return row
+
+
+def _discover() -> int:
     """Settle models, aliases and what is frozen, then ask for a reading of every version that the portal has not recorded yet, or has
     not verified for a while; returns how many were asked for."""
     mirror_models()
