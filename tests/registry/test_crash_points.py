@@ -47,10 +47,9 @@ def caller(endpoint, make_user):
 
 def _deliver_messages():
     """What the relay would have control do once it runs again."""
-    for message in Message.objects.filter(topic__startswith="registry.", sent_at=None).order_by("id"):
-        {"registry.sync": services.sync_version, "registry.look": services.look_at_version, "registry.mirror": services.look_at_model}[
-            message.topic
-        ](**message.body)
+    does = {"registry.sync": services.sync_version, "registry.look": services.look_at_version, "registry.mirror": services.look_at_model}
+    for message in Message.objects.filter(topic__in=does, sent_at=None).order_by("id"):
+        does[message.topic](**message.body)
     Message.objects.all().delete()
 
 

@@ -45,12 +45,14 @@ def begin_write(
         "registry.mlflow.written", actor=actor, obj_type=obj_type, obj_id=obj_id or "-", obj_label=obj_id,
         before=before or None, after={"route": route, **told_after, **after},
     )  # fmt: skip
-    _look_soon(obj_type, plain_names({**(sent or {}), **(key or {})}))
+    values = plain_names({**(sent or {}), **(key or {})})
+    _look_soon(obj_type, values)
     if not asks_for_version:
         return None
     person = author_of(actor.user_id)
     return VersionIntent.objects.create(
-        model_name=obj_id[:256], source=after.get("source", ""), run_id=after.get("run_id", "")[:64],
+        model_name=obj_id[:256], source=str(values.get("source") or after.get("source") or ""),
+        run_id=str(values.get("run_id") or after.get("run_id") or "")[:64],
         actor_label=str(person or actor.label)[:300], user=person,
     )  # fmt: skip
 
