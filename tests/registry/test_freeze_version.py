@@ -171,3 +171,17 @@ def test_a_version_that_nothing_stands_on_may_go_without_a_finding(ready, behind
     assert behind_the_back.request("DELETE", "/api/2.0/mlflow/model-versions/delete", json=name).status_code == 200
     assert services.sync_version(name=row.model.name, version=1).status == "changed"
     assert not Finding.objects.filter(version=row).exists()
+
+
+def test_an_evidence_tag_set_round_the_portal_is_a_finding_until_a_decision_says_so(ready, mlflow_database, decide):
+    row = ready()
+    mlflow_database(
+        "INSERT INTO model_version_tags (workspace, name, version, key, value) VALUES ('default', %s, 1, 'gatehouse.approved', 'yes')",
+        row.model.name,
+    )
+    services.look_at_version(name=row.model.name, version=1)
+    (finding,) = _open(row)
+    assert finding.kind == "tag" and finding.found == {"gatehouse.approved": "yes"}
+    decision = decide(row)
+    services.look_at_version(name=row.model.name, version=1)
+    assert _open(row) == [] and decisions.is_live(decision.id)

@@ -14,8 +14,8 @@ from apps.registry import rules, selectors
 from apps.registry.models import Dataset, Experiment, ModelCard, ModelVersion, RegisteredModel, RunInput, VersionIntent
 from apps.registry.rules import DatasetFacts, VersionFacts
 from apps.registry.rules.access import experiment_of_path
-from apps.registry.rules.findings import FROM_FILES, FROM_MLFLOW
-from apps.registry.selectors.access import decided
+from apps.registry.rules.findings import FROM_FILES, FROM_MLFLOW, bounded
+from apps.registry.selectors.access import decided, live_for
 from apps.registry.services.findings import close_open, compare_frozen, raise_finding
 
 # Taken over from a reading as they are.
@@ -126,6 +126,7 @@ def record_version(*, actor: Actor, facts: VersionFacts) -> ModelVersion:
     _settle_writing(row, facts)
     row.save()
     _record_inputs(row, facts.datasets)
+    _check_claims(row, ours)
     if facts.state == "ready":
         ModelCard.objects.get_or_create(version=row, defaults=rules.prefilled_card(facts))
         if not row.scans.exists():
@@ -168,7 +169,21 @@ def compare_figures(*, actor: Actor, version_id: Any, facts: VersionFacts) -> No
     _settle_writing(row, facts)
     row.save(update_fields=["params", "metrics", "tags", "run_name", "description", "writing_until"])
     _record_inputs(row, facts.datasets)
+    _check_claims(row, actor)
     _record_difference(row, actor, before)
+
+
+def _check_claims(row: ModelVersion, actor: Actor) -> None:
+    """Tags that say what a decision says are a finding while no live decision names the version's files."""
+    claimed = {k: v for k, v in row.tags.items() if rules.is_evidence_tag(k)}
+    if claimed and live_for(row) is None:
+        raise_finding(
+            actor=actor, kind="tag", key=str(row.version), model=row.model, version=row, expected={}, found=bounded(claimed), hold=False,
+            detail=f"{row.label} carries tags that say what only a decision says, and none is live: {', '.join(sorted(claimed))}.",
+        )  # fmt: skip
+    else:
+        because = "A live decision says so." if claimed else "The tags are gone."
+        close_open(actor=actor, kind="tag", model_id=row.model_id, key=str(row.version), because=because)
 
 
 def _settle_writing(row: ModelVersion, facts: VersionFacts) -> None:
