@@ -21,8 +21,7 @@ def _ancestors() -> set[int]:
     found, pid = set(), os.getpid()
     while pid > 0:
         found.add(pid)
-        fields = _read(Path(f"/proc/{pid}/stat")).rpartition(b")")[2].split()
-        pid = int(fields[1]) if len(fields) > 1 else 0
+        pid = _parent(pid)
     return found
 
 
@@ -72,15 +71,20 @@ def find(data: DataDir, *, but_not: Iterable[int] = ()) -> list[int]:
 
 
 def end(data: DataDir, *, but_not: Iterable[int] = (), patience_s: float = 10) -> list[int]:
-    """End them: ask, wait, then SIGKILL. Returns the pids that were found."""
-    found = left = find(data, but_not=but_not)
-    for pid in found:
-        _signal(pid, signal.SIGTERM)
-    deadline = time.monotonic() + patience_s
-    while left and time.monotonic() < deadline:
-        time.sleep(0.1)
-        left = [pid for pid in left if _alive(pid)]
+    """End them: ask, wait, then SIGKILL. Returns the pids that were found.
+
+    PostgreSQL is asked for its fast shutdown, and before SIGKILL for its immediate one: it waits for its clients otherwise,
+    and killed hard it leaves shared memory behind. It ends its children itself.
+    """
+    found = find(data, but_not=but_not)
+    servers = {pid for pid in found if _is_postgres_server(pid)}
+    asked = [pid for pid in found if _parent(pid) not in servers]
+    for pid in asked:
+        _signal(pid, signal.SIGINT if pid in servers else signal.SIGTERM)
+    left = _wait(asked, patience_s)
     for pid in left:
+        _signal(pid, signal.SIGQUIT if pid in servers else signal.SIGKILL)
+    for pid in _wait(left, 5):
         _signal(pid, signal.SIGKILL)
     # Children that only now lost their parent.
     for pid in find(data, but_not=but_not):
@@ -93,6 +97,25 @@ def _signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
     except (ProcessLookupError, PermissionError):
         return
+
+
+def _wait(pids: list[int], patience_s: float) -> list[int]:
+    """Those that are still alive when all have ended or patience has."""
+    deadline = time.monotonic() + patience_s
+    while (pids := [pid for pid in pids if _alive(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return pids
+
+
+def _is_postgres_server(pid: int) -> bool:
+    """The server itself; its children have other titles ("postgres: checkpointer")."""
+    words = _read(Path(f"/proc/{pid}/cmdline")).split(b"\0")
+    return Path(words[0].decode(errors="replace")).name == "postgres" and b"-D" in words
+
+
+def _parent(pid: int) -> int:
+    fields = _read(Path(f"/proc/{pid}/stat")).rpartition(b")")[2].split()
+    return int(fields[1]) if len(fields) > 1 else 0
 
 
 def _alive(pid: int) -> bool:

@@ -74,7 +74,7 @@ def test_a_launcher_killed_hard_takes_everything_with_it_in_order(tmp_path: Path
     assert "database system is shut down" in (data.logs / "postgres.log").read_text()
 
 
-def test_what_a_killed_supervisor_left_is_ended_by_the_next_start(stack: Stack):
+def test_what_a_killed_supervisor_left_is_ended_in_order(stack: Stack):
     stack.start("postgres", "valkey")
     left = [stack.pid("postgres"), stack.pid("valkey")]
     supervisor = int((stack.data.run / "supervisord.pid").read_text())
@@ -84,9 +84,28 @@ def test_what_a_killed_supervisor_left_is_ended_by_the_next_start(stack: Stack):
     os.kill(holder, signal.SIGKILL)
     wait_until(lambda: not guard.running(stack.data))
     assert set(left) <= set(orphans.find(stack.data))
+    with psycopg.connect(superuser(stack)):  # it does not wait for those who stay connected
+        began = time.monotonic()
+        assert set(left) <= set(orphans.end(stack.data))
+        assert time.monotonic() - began < 8
+    # It takes this away when it ends in order.
+    assert not Path(stack.layout.env["postgres_cluster"], "postmaster.pid").exists()
     again = Stack(stack.data.root, durable=False)
     again.start("postgres", "valkey")
     assert not {again.pid("postgres"), again.pid("valkey")} & set(left)
+    again.stop()
+
+
+def test_what_a_killed_supervisor_left_is_ended_by_the_next_start(stack: Stack):
+    stack.start("valkey")
+    left = stack.pid("valkey")
+    for pid, number in ((guard.running(stack.data), signal.SIGSTOP), (int((stack.data.run / "supervisord.pid").read_text()), signal.SIGKILL)):
+        os.kill(pid, number)
+    os.kill(guard.running(stack.data), signal.SIGKILL)
+    wait_until(lambda: not guard.running(stack.data))
+    again = Stack(stack.data.root, durable=False)
+    again.start("valkey")
+    assert again.pid("valkey") != left
     again.stop()
 
 
