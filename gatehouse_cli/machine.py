@@ -71,9 +71,11 @@ def check_writable(path: Path, what: str) -> None:
         raise Refusal(f"{what}: {folder} is not a folder. Remove it or choose another place with --data DIR.")
     if not os.access(folder, os.W_OK | os.X_OK):
         owner = folder.stat().st_uid
+        mine = owner == os.getuid()
+        remedy = "Allow it (chmod u+rwx) unless it is mounted read-only" if mine else "Start as that user, or change the owner (chown -R)"
         raise Refusal(
-            f"{what}: this user (uid {os.getuid()}) may not write in {folder} (owner uid {owner}). Start as that user, "
-            "or change the owner (chown -R), or choose another place"
+            f"{what}: this user (uid {os.getuid()}) may not write in {folder} ({'its own' if mine else f'owner uid {owner}'}). "
+            f"{remedy}, or choose another place"
             + (" with --data DIR." if "data" in what else " for the checkout.")
         )
     if "data" in what and path.exists() and path.stat().st_uid != os.getuid():

@@ -54,3 +54,12 @@ def test_somebody_elses_data_folder_is_refused_even_to_root(tmp_path: Path):
     os.chown(tmp_path, 65534, 65534)
     with pytest.raises(Refusal, match="belongs to uid 65534, this is uid 0"):
         machine.check_writable(tmp_path, "keeping data")
+
+
+@pytest.mark.parametrize(("uid", "remedy"), [(0, r"its own\).*chmod u\+rwx"), (4711, r"owner uid 0\).*Start as that user")])
+def test_a_folder_that_may_not_be_written_is_refused_with_what_helps_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid: int, remedy: str):
+    owner = tmp_path.stat().st_uid
+    monkeypatch.setattr(machine.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(machine.os, "getuid", lambda: owner + uid)
+    with pytest.raises(Refusal, match=remedy.replace("uid 0", f"uid {owner}")):
+        machine.check_writable(tmp_path, "keeping data")
