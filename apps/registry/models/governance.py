@@ -1,5 +1,6 @@
 """Who may see what in the registry, and what the portal knows of MLflow's experiments."""
 
+import uuid
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
@@ -10,9 +11,13 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.module_loading import import_string
 from guardian.shortcuts import get_objects_for_user
+from guardian.utils import get_group_obj_perms_model, get_user_obj_perms_model
 
 from apps.core.actor import Actor, Role
 from apps.core.models import BaseModel, VisibleQuerySet
+
+# So many ids a question may hold; more are asked for by a subquery.
+MOST_NAMED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +74,31 @@ def granted(actor: Actor, permission: str) -> QuerySet[Any]:
     return found
 
 
-def models_seen(actor: Actor, path: str = "") -> Q:
-    """The condition on rows whose `path` leads to a registered model that the actor may see; for actors who do not see everything."""
+def granted_ids(actor: Actor, permission: str) -> list[uuid.UUID]:
+    """Ids of the models on which the person, or a group of theirs, holds this grant: few, and found without reading the models."""
+    if not actor.user_id:
+        return []
+    about = {"permission__codename": f"{permission}_registeredmodel", "permission__content_type__app_label": "registry"}
+    own = get_user_obj_perms_model()._default_manager.filter(user_id=actor.user_id, **about).values_list("object_pk")
+    shared = get_group_obj_perms_model()._default_manager.filter(group__user=actor.user_id, **about).values_list("object_pk")
+    return [uuid.UUID(pk) for (pk,) in own.union(shared)]
+
+
+def models_seen(actor: Actor, path: str = "", *, named: bool = False) -> Q:
+    """The condition on rows whose `path` leads to a registered model that the actor may see; for actors who do not see everything.
+
+    named: ask first which models that are (granted ones, and of those who see few all), so that the condition names them one by one and
+    the index finds them, however large the registry is. Without it the condition asks nothing yet and holds for ever.
+    """
     scope = usecase_scope(actor)
-    seen = Q(**{f"{path}id__in": scope.seen_links().values("model_id")})
+    links: Any = scope.seen_links().values("model_id")
+    if named and not works_with_models(actor):
+        few = list(links.values_list("model_id", flat=True).order_by()[: MOST_NAMED + 1])
+        links = few if len(few) <= MOST_NAMED else links
+    seen = Q(**{f"{path}id__in": links})
     if actor.user_id:
-        seen |= Q(**{f"{path}id__in": granted(actor, "view").values("id")})
+        ids = granted_ids(actor, "view") if named else granted(actor, "view").values("id")
+        seen |= Q(**{f"{path}id__in": ids}) if not named or ids else Q()
     if works_with_models(actor):
         # A probe for each row: the list of all that is governed may be long.
         seen |= Q(~Exists(scope.links().filter(model_id=OuterRef(f"{path}id"))))
@@ -90,7 +114,7 @@ class RegistryQuerySet(VisibleQuerySet):
 
     def visible_to(self, actor: Actor) -> "RegistryQuerySet":
         """Rows of the models the actor may see: of their use cases, granted, and for those who work with models ungoverned or own ones."""
-        return self if actor.sees_everything else self.filter(models_seen(actor, self.model_path))
+        return self if actor.sees_everything else self.filter(models_seen(actor, self.model_path, named=True))
 
 
 class ModelQuerySet(RegistryQuerySet):
