@@ -325,6 +325,10 @@ def _body(command: Command, options: argparse.Namespace, values: dict[str, Any])
     if command.password:
         # Never an argument: other users could read it in the process list.
         body["password"] = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+        # A second line holds the code of a generator, for who has one.
+        code = getpass.getpass("Code of your generator (empty without one): ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+        if code:
+            body["code"] = code
     return body
 
 

@@ -127,3 +127,16 @@ class IdempotencyKey(BaseModel):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["owner", "path", "key"], name="accounts_idempotency_once")]
         indexes = [models.Index(fields=["created_at"], name="accounts_idempotency_age")]
+
+
+class SecondFactor(BaseModel):
+    """A person's TOTP generator (RFC 6238). The seed is kept encrypted; it counts once `confirmed_at` is set.
+
+    `last_step` is the last 30-second step that was accepted: a code works once. `recovery` holds SHA-256 hashes of unused codes.
+    """
+
+    user = models.OneToOneField(User, on_delete=models.CASCADE, related_name="second_factor")
+    seed_box = models.TextField()
+    confirmed_at = models.DateTimeField(null=True)
+    last_step = models.BigIntegerField(default=0)
+    recovery = models.JSONField(default=list)

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from guardian.models import UserObjectPermission
 
 from apps.accounts import rules
-from apps.accounts.models import ApiToken, RoleAssignment, User
+from apps.accounts.models import ApiToken, RoleAssignment, SecondFactor, User
 from apps.core.actor import Actor
 from apps.core.clock import now
 from apps.core.errors import NotFound, SignInNeeded
@@ -137,6 +137,11 @@ def holders(role: str, function: str = "") -> QuerySet[User]:
 def still_holds(user_id: Any, role: str, function: str) -> bool:
     """Whether the person has the role now; asked inside the signing transaction, with the row locked against removal."""
     return RoleAssignment.objects.select_for_update(no_key=True).filter(user_id=user_id, role=role, function=function).exists()
+
+
+def has_second_factor(user_id: Any) -> bool:
+    """Whether codes are asked for at this account."""
+    return SecondFactor.objects.filter(user_id=user_id).exclude(confirmed_at=None).exists()
 
 
 def tokens(actor: Actor) -> QuerySet[ApiToken]:

@@ -13,7 +13,7 @@ from apps.core.doors import call
 from apps.core.errors import CredentialsRefused
 
 
-@sensitive_variables("password", "given")
+@sensitive_variables("password", "code", "given")
 def sign(*, actor: Actor, gate_id: Any, **given: Any) -> Gate:
     """services.sign_gate in its own durable transaction; never call it inside one. A wrong password is counted and audited."""
     try:

@@ -8,6 +8,7 @@ from django.db.models import Case, Count, Exists, F, IntegerField, OuterRef, Pre
 from django.db.models.fields.json import KeyTextTransform, KeyTransform
 from django.db.models.functions import Cast, Coalesce
 
+from apps.accounts import selectors as accounts
 from apps.accounts.models import User
 from apps.approvals import documents, rules
 from apps.approvals.models import Attestation, Gate, PolicyVersion, Signature
@@ -98,7 +99,8 @@ class GatePage:
     """All that the page of a gate needs, for one reader.
 
     evidence and attestations: as frozen; before that, as they stand now. changes: what changed since freezing (open gates only).
-    my_functions: in which the reader may sign now; why_not: else the sentence that says why not, for approvers.
+    my_functions: in which the reader may sign now; why_not: else the sentence that says why not, for approvers. asks_code: a signature needs
+    the code of the reader's generator.
     my_items: attested items the reader may answer now.
     """
 
@@ -114,6 +116,7 @@ class GatePage:
     changes: list[dict[str, str]]
     my_functions: list[str]
     why_not: str
+    asks_code: bool
     my_items: list[str]
     may_request: bool
     may_withdraw: bool
@@ -145,7 +148,7 @@ def gate_page(actor: Actor, gate_id: Any) -> GatePage:
         gate=found, question=found.policy.body["question"], evidence=shown["checks"], attestations=shown["attestations"],
         passing=sum(c["state"] == "pass" for c in shown["checks"]), open_points=rules.failing(shown), seats=seats,
         voided=[s for s in found.signatures.all() if s.void_at is not None], refusals=[s for s in valid if s.meaning == "rejected"],
-        changes=changes, my_functions=functions, why_not=why_not,
+        changes=changes, my_functions=functions, why_not=why_not, asks_code=bool(functions) and accounts.has_second_factor(actor.user_id),
         my_items=_my_items(actor, found, may_change) if draft else [],
         may_request=may_change and theirs and (draft or bool(changes)),
         may_withdraw=may_change and found.state in (Gate.State.DRAFT, Gate.State.OPEN),

@@ -22,6 +22,10 @@ DOORS: dict[str, tuple[str, str]] = {
     "people/<uuid:user_id>/roles/": ("POST users/{user_id}/roles/", "assign_role"),
     "people/<uuid:user_id>/roles/remove/": ("DELETE users/{user_id}/roles/", "remove_role"),
     "people/<uuid:user_id>/close/": ("DELETE users/{user_id}/", "deactivate_user"),
+    "account/codes/": ("POST me/second-factor/", "begin_second_factor"),
+    "account/codes/confirm/": ("PUT me/second-factor/", "confirm_second_factor"),
+    "account/codes/remove/": ("POST users/{user_id}/second-factor/remove/", "remove_second_factor"),
+    "people/<uuid:user_id>/codes/remove/": ("POST users/{user_id}/second-factor/remove/", "remove_second_factor"),
     "endpoints/new/": ("POST endpoints/", "create_endpoint"),
     "endpoints/<slug:slug>/deploy/": ("POST deployments/", "request_deployment"),
     "endpoints/<slug:slug>/roll-back/": ("POST endpoints/{reference}/roll-back/", "roll_back"),
@@ -87,7 +91,7 @@ FORMS: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 # A browser's session is its own matter: scripts send a token.
-OWN = {"sign-in/", "sign-out/"}
+OWN = {"sign-in/", "sign-in/code/", "sign-out/"}
 SOURCES = {EDIT: edits, KPI: kpi_forms}
 
 

@@ -56,8 +56,9 @@ CASES = [
     ("registry:version", "/models/care-outreach/versions/3/", {"intended_use": TYPED, "limitations": "x" * 30_000, "revision": "0"}, TYPED, "limitations"),
 ]  # fmt: skip
 # Tested below with other people, or by the app itself; or without anything to type.
-ELSEWHERE = {"approvals:sign", "approvals:revoke", "approvals:withdraw", "accounts:password", "accounts:assign-role", "notices:change"}
+ELSEWHERE = {"approvals:sign", "approvals:revoke", "approvals:withdraw", "accounts:password", "accounts:assign-role", "notices:change", "accounts:confirm-codes", "accounts:remove-codes", "accounts:remove-anothers-codes"}
 NOTHING_TO_TYPE = {
+    "accounts:begin-codes",
     "accounts:sign-out", "accounts:revoke-token", "approvals:request", "audit:export", "deployments:rehearse", "deployments:revoke-key",
     "monitoring:judge", "monitoring:retire", "accounts:remove-role", "accounts:close-account", "notices:by-email", "notices:test",
     "notices:rotate", "notices:end", "notices:redeliver",

@@ -46,6 +46,35 @@ class PasswordSerializer(serializers.Serializer):
 
     password = serializers.CharField(max_length=200, write_only=True, trim_whitespace=False)
     current = serializers.CharField(max_length=200, write_only=True, trim_whitespace=False, required=False, default="", allow_blank=True)
+    code = serializers.CharField(max_length=40, write_only=True, required=False, default="", allow_blank=True)
+
+
+class BegunSerializer(serializers.Serializer):
+    """A new generator: shown in this answer only."""
+
+    seed = serializers.CharField(read_only=True, help_text="Base32, for typing it in.")
+    otpauth = serializers.CharField(read_only=True, help_text="For a QR code.")
+
+
+class ConfirmCodeSerializer(serializers.Serializer):
+    """Proof that the generator works."""
+
+    password = serializers.CharField(max_length=200, write_only=True, trim_whitespace=False)
+    code = serializers.CharField(max_length=40, write_only=True)
+
+
+class RecoveryCodesSerializer(serializers.Serializer):
+    """Codes that work once each when the generator is lost: shown in this answer only."""
+
+    recovery_codes = serializers.ListField(child=serializers.CharField(), read_only=True)
+
+
+class RemoveCodeSerializer(serializers.Serializer):
+    """One's own: password and code. Another's, as an administrator: a reason."""
+
+    password = serializers.CharField(max_length=200, write_only=True, trim_whitespace=False, required=False, default="", allow_blank=True)
+    code = serializers.CharField(max_length=40, write_only=True, required=False, default="", allow_blank=True)
+    reason = serializers.CharField(max_length=2000, required=False, default="", allow_blank=True)
 
 
 class TokenSerializer(serializers.ModelSerializer):

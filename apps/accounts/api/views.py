@@ -10,11 +10,15 @@ from rest_framework.response import Response
 
 from apps.accounts import doors, selectors, services
 from apps.accounts.api.serializers import (
+    BegunSerializer,
+    ConfirmCodeSerializer,
     IssuedTokenSerializer,
     MeSerializer,
     NewTokenSerializer,
     NewUserSerializer,
     PasswordSerializer,
+    RecoveryCodesSerializer,
+    RemoveCodeSerializer,
     RoleSerializer,
     TokenSerializer,
     UserSerializer,
@@ -121,6 +125,35 @@ class PasswordView(View):
         """Change a password: one's own (signed in, with `current`), or anybody's as an administrator."""
         user = doors.set_password(actor=actor_of(request), user_id=user_id, **given(PasswordSerializer, request))
         return Response(UserSerializer(user).data)
+
+
+@method_decorator(sensitive_post_parameters("password", "code"), name="dispatch")
+class SecondFactorView(View):
+    """Codes from a generator (TOTP) beside my password."""
+
+    @operation(responses={201: BegunSerializer}, refuses=(409,))
+    @durable
+    def post(self, request: Request) -> Response:
+        """Begin with a new generator; codes are asked for once it is confirmed."""
+        seed, otpauth = services.begin_second_factor(actor=actor_of(request))
+        return Response({"seed": seed, "otpauth": otpauth}, status=status.HTTP_201_CREATED)
+
+    @operation(request=ConfirmCodeSerializer, responses=RecoveryCodesSerializer, refuses=(409, 429))
+    def put(self, request: Request) -> Response:
+        """Confirm the generator with the password and one of its codes; answers recovery codes."""
+        codes = doors.confirm_second_factor(actor=actor_of(request), **given(ConfirmCodeSerializer, request))
+        return Response({"recovery_codes": codes})
+
+
+@method_decorator(sensitive_post_parameters("password", "code"), name="dispatch")
+class RemoveSecondFactorView(View):
+    """The codes of one account."""
+
+    @operation(request=RemoveCodeSerializer, responses={204: None}, refuses=(409, 429))
+    def post(self, request: Request, user_id: str) -> Response:
+        """Ask for codes no more: one's own with password and code, another's as an administrator with a reason."""
+        doors.remove_second_factor(actor=actor_of(request), user_id=user_id, **given(RemoveCodeSerializer, request))
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 class TokensView(ListView):

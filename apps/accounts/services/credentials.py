@@ -7,6 +7,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from apps.accounts import rules
 from apps.accounts.models import SignInAttempt, User
+from apps.accounts.services import codes
 from apps.audit import services as audit
 from apps.core.actor import Actor
 from apps.core.clock import now
@@ -43,9 +44,10 @@ def verify_credentials(*, email: str, password: str, ip: str = "") -> User:
     return user
 
 
-@sensitive_variables("password")
-def verify_again(*, user: User, password: str) -> None:
-    """That somebody who is signed in still knows the password, for a signature or a new password.
+@sensitive_variables("password", "code")
+def verify_again(*, user: User, password: str, code: str = "") -> str:
+    """That somebody who is signed in still knows the password and, where codes are asked for, has the generator: for a signature or a
+    new password. Returns how it was shown (`password`, `password and totp`, ...). In the caller's transaction: a code works once.
 
     Counts apart from sign-in: only who holds the session or a token of the account can fail here, so strangers who fail to sign in
     at the account block no signature. Raises as verify_credentials does.
@@ -53,7 +55,26 @@ def verify_again(*, user: User, password: str) -> None:
     mine = SignInAttempt.objects.filter(email_hash=secret_hash(user.email), kind=SignInAttempt.Kind.AGAIN)
     _check(mine, rules.MAX_FAILURES, "to confirm it is you")
     if not user.is_active or not check_password(password, user.password):
-        raise CredentialsRefused("The password is not right. Try again, or ask an administrator for a new one.")
+        raise CredentialsRefused(
+            "The password is not right. Try again, or ask an administrator for a new one.", errors={"password": ["Not right."]}
+        )
+    if codes.confirmed(user) is None:
+        how = "password"
+    elif not code.strip():
+        raise CredentialsRefused("code: give the code of your generator too.", errors={"code": ["Needed."]})
+    else:
+        how = f"password and {codes.check_code(user=user, code=code)}"
+    mine.delete()
+    return how
+
+
+@sensitive_variables("code")
+@transaction.atomic
+def verify_code(*, user: User, code: str) -> None:
+    """The second step of signing in, after the password. Raises CredentialsRefused, TooMany."""
+    mine = SignInAttempt.objects.filter(email_hash=secret_hash(user.email), kind=SignInAttempt.Kind.AGAIN)
+    _check(mine, rules.MAX_FAILURES, "to confirm it is you")
+    codes.check_code(user=user, code=code)
     mine.delete()
 
 

@@ -63,8 +63,8 @@ def deactivate_user(*, actor: Actor, user_id: Any) -> User:
 
 
 @transaction.atomic
-def set_password(*, actor: Actor, user_id: Any, password: str, current: str = "") -> User:
-    """Give an account a new password: one's own with the current one, anybody's as an administrator. Ends its other sessions.
+def set_password(*, actor: Actor, user_id: Any, password: str, current: str = "", code: str = "") -> User:
+    """Give an account a new password: one's own with the current one (and a code, where they are asked for), anybody's as an administrator. Ends its other sessions.
 
     Raises CredentialsRefused (the door records the failure), Invalid, NotAllowed, NotFound.
     """
@@ -72,7 +72,7 @@ def set_password(*, actor: Actor, user_id: Any, password: str, current: str = ""
     if user is None:
         raise NotFound("There is no such account.")
     if actor.kind == "user" and str(user.id) == actor.user_id:
-        verify_again(user=user, password=current)
+        verify_again(user=user, password=current, code=code)
     else:
         rules.check_may_administer(actor)
     try:

@@ -81,7 +81,7 @@ def _assign(actor: Actor, user: User, text: str) -> Any:
 @page
 def person(request: HttpRequest, user_id: Any) -> HttpResponse:
     """One account: its roles, and what can be changed."""
-    return _person(request, user_id)
+    return person_page(request, user_id)
 
 
 @require_POST
@@ -93,7 +93,7 @@ def assign_role(request: HttpRequest, user_id: Any) -> HttpResponse:
     try:
         call(_assign, actor, user, request.POST.get("role", ""))
     except DomainError as error:
-        return _person(request, user_id, error)
+        return person_page(request, user_id, error)
     messages.success(request, f"{user} has the role from now on.")
     return redirect("accounts:person", user_id=user_id)
 
@@ -108,7 +108,7 @@ def remove_role(request: HttpRequest, user_id: Any) -> HttpResponse:
     try:
         call(services.remove_role, actor=actor, user=user, role=role, function=function)
     except DomainError as error:
-        return _person(request, user_id, error)
+        return person_page(request, user_id, error)
     messages.success(request, "The role is taken away. What it allowed ended at once.")
     return redirect("accounts:person", user_id=user_id)
 
@@ -120,12 +120,13 @@ def close(request: HttpRequest, user_id: Any) -> HttpResponse:
     try:
         user = call(services.deactivate_user, actor=request.actor, user_id=user_id)  # type: ignore[attr-defined]
     except DomainError as error:
-        return _person(request, user_id, error)
+        return person_page(request, user_id, error)
     messages.success(request, f"The account of {user} is closed. Its sessions and tokens ended at once.")
     return redirect("accounts:person", user_id=user_id)
 
 
-def _person(request: HttpRequest, user_id: Any, refusal: DomainError | None = None) -> HttpResponse:
+def person_page(request: HttpRequest, user_id: Any, refusal: DomainError | None = None) -> HttpResponse:
+    """One account's page, after a refusal with its reason."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     found = selectors.account(actor, user_id)
     context = {
@@ -133,6 +134,7 @@ def _person(request: HttpRequest, user_id: Any, refusal: DomainError | None = No
         "roles": list(found.role_assignments.all()),
         "fields": filled([ROLE], {}, refusal.errors if refusal else None),
         "tokens": selectors.live_tokens(found),
+        "has_codes": selectors.has_second_factor(found.id),
         "is_me": str(found.id) == actor.user_id,
         "refusal": refusal,
     }

@@ -14,9 +14,12 @@ from django.views.decorators.http import require_http_methods, require_POST
 from apps.accounts import doors, rules, selectors, services
 from apps.accounts.models import User
 from apps.accounts.web.access import page
+from apps.core.clock import now
 from apps.core.doors import call
 from apps.core.errors import CredentialsRefused, DomainError, TooMany
 from apps.core.fields import Field, filled
+
+CODE_WITHIN_S = 300
 
 
 @sensitive_post_parameters("password")
@@ -39,13 +42,49 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         except TooMany as error:
             refusal = error
         else:
-            login(request, user, backend="django.contrib.auth.backends.ModelBackend")
-            call(services.open_session, actor=selectors.actor_from_user(user, request=request))
-            return redirect(target)
+            if selectors.has_second_factor(user.id):
+                request.session.cycle_key()
+                request.session["awaits_code"] = {"user": str(user.id), "next": target, "until": now().timestamp() + CODE_WITHIN_S}
+                return redirect("accounts:sign-in-code")
+            return _enter(request, user, target)
     elif request.user.is_authenticated:
         return redirect(target)
     context = {"refusal": refusal.detail if refusal else "", "email": email, "next": target}
     response = render(request, "accounts/sign_in.html", context, status=refusal.status if refusal else 200)
+    for name, value in refusal.headers.items() if refusal else ():
+        response.headers[name] = value
+    return response
+
+
+def _enter(request: HttpRequest, user: User, target: str) -> HttpResponse:
+    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+    call(services.open_session, actor=selectors.actor_from_user(user, request=request))
+    return redirect(target)
+
+
+@sensitive_post_parameters("code")
+@require_http_methods(["GET", "POST"])
+def sign_in_code(request: HttpRequest) -> HttpResponse:
+    """The second step, for who has a generator: its code, within minutes of the password."""
+    waits = request.session.get("awaits_code") or {}
+    user = User.objects.filter(id=str(waits["user"]), is_active=True).first() if waits else None
+    if user is None or waits["until"] < now().timestamp():
+        request.session.pop("awaits_code", None)
+        return redirect("accounts:sign-in")
+    refusal: DomainError | None = None
+    if request.method == "POST":
+        try:
+            call(services.verify_code, user=user, code=request.POST.get("code", ""))
+        except CredentialsRefused as error:
+            agent = request.headers.get("User-Agent", "")[:200]
+            call(services.record_failure, email=user.email, ip=selectors.client_ip(request), user_agent=agent, purpose="sign-in code")
+            refusal = error
+        except TooMany as error:
+            refusal = error
+        else:
+            request.session.pop("awaits_code", None)
+            return _enter(request, user, waits["next"])
+    response = render(request, "accounts/sign_in_code.html", {"refusal": refusal.detail if refusal else ""}, status=refusal.status if refusal else 200)
     for name, value in refusal.headers.items() if refusal else ():
         response.headers[name] = value
     return response
@@ -62,6 +101,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 
 PASSWORD = (
     Field("current", "Current password", "password", required=True),
+    Field("code", "Code of your generator", hint="If you use one.", autocomplete="one-time-code"),
     Field("password", "New password", "password", required=True, hint="At least 12 characters.", autocomplete="new-password"),
 )
 
@@ -72,18 +112,18 @@ def account(request: HttpRequest) -> HttpResponse:
     """My roles and API tokens; a new token's secret is shown once, on this answer only."""
     actor = request.actor  # type: ignore[attr-defined]
     if request.method != "POST":
-        return _account(request)
+        return account_page(request)
     try:
         _, secret = call(
             services.issue_token, actor=actor, user=cast(User, request.user),
             name=request.POST.get("name", ""), scopes=request.POST.getlist("scopes"),
         )  # fmt: skip
     except DomainError as error:
-        return _account(request, error)
-    return _account(request, secret=secret)
+        return account_page(request, error)
+    return account_page(request, secret=secret)
 
 
-@sensitive_post_parameters("password", "current")
+@sensitive_post_parameters("password", "current", "code")
 @require_POST
 @page
 def password(request: HttpRequest) -> HttpResponse:
@@ -91,19 +131,24 @@ def password(request: HttpRequest) -> HttpResponse:
     actor = request.actor  # type: ignore[attr-defined]
     try:
         user = doors.set_password(
-            actor=actor, user_id=actor.user_id, password=request.POST.get("password", ""), current=request.POST.get("current", "")
+            actor=actor,
+            user_id=actor.user_id,
+            password=request.POST.get("password", ""),
+            current=request.POST.get("current", ""),
+            code=request.POST.get("code", ""),
         )
     except DomainError as error:
-        return _account(request, error)
+        return account_page(request, error)
     update_session_auth_hash(request, user)
     messages.success(request, "Your password is changed. Your other sessions have ended.")
     return redirect("accounts:account")
 
 
-def _account(request: HttpRequest, refusal: DomainError | None = None, secret: str = "") -> HttpResponse:
+def account_page(request: HttpRequest, refusal: DomainError | None = None, secret: str = "") -> HttpResponse:
+    """My account, after a refusal with that form's reason."""
     actor = request.actor  # type: ignore[attr-defined]
     context = {
-        "tokens": selectors.tokens(actor)[:100], "scopes": rules.SCOPES, "secret": secret, "refusal": refusal, "actor": actor,
+        "tokens": selectors.tokens(actor)[:100], "has_codes": selectors.has_second_factor(actor.user_id), "asked_codes": request.path.endswith("/codes/remove/"), "scopes": rules.SCOPES, "secret": secret, "refusal": refusal, "actor": actor,
         "password_fields": filled(PASSWORD, {}, refusal.errors if refusal else None),
     }  # fmt: skip
     response = render(request, "accounts/account.html", context, status=refusal.status if refusal else 200)

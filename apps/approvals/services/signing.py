@@ -22,10 +22,13 @@ from apps.decisions.models import Decision
 from apps.usecases import services as usecases
 
 
-@sensitive_variables("password")
+@sensitive_variables("password", "code")
 @transaction.atomic
-def sign_gate(*, actor: Actor, gate_id: Any, function: str, meaning: str, comment: str = "", evidence_digest: str, password: str) -> Gate:
-    """Sign the frozen evidence as an approver, giving the password again: this verifies it, no caller may say it happened elsewhere.
+def sign_gate(
+    *, actor: Actor, gate_id: Any, function: str, meaning: str, comment: str = "", evidence_digest: str, password: str, code: str = ""
+) -> Gate:
+    """Sign the frozen evidence as an approver, giving the password again (and a code of the generator, where the signer has one): this
+    verifies them, no caller may say it happened elsewhere.
 
     function: in which capacity (`risk`, ...); meaning: `approved` or `rejected` (then `comment` says why and what would change it);
     evidence_digest: of the document the signer read. The signature that meets the quorum also issues the decision and, for a
@@ -37,7 +40,7 @@ def sign_gate(*, actor: Actor, gate_id: Any, function: str, meaning: str, commen
     if actor.user_id is None:
         raise NotAllowed("A person signs. Sign in, or use a person's token.")
     signer = User.objects.get(id=actor.user_id)
-    accounts_services.verify_again(user=signer, password=password)
+    method = accounts_services.verify_again(user=signer, password=password, code=code)
     gate = locked(actor, gate_id)
     rules.check_state(gate.state, Gate.State.OPEN)
     author = gate.model_version is not None and rules.is_author(
@@ -57,7 +60,7 @@ def sign_gate(*, actor: Actor, gate_id: Any, function: str, meaning: str, commen
         rules.check_unchanged(rules.changes(documents.frozen(gate), documents.live(gate)))
     signature = Signature.objects.create(
         gate=gate, signer=signer, printed_name=signer.get_full_name(), function=function, meaning=meaning, comment=comment.strip(),
-        signed_at=now(), evidence_digest=gate.evidence_digest,
+        signed_at=now(), evidence_digest=gate.evidence_digest, method=method,
     )  # fmt: skip
     audit.record(
         "approvals.gate.signed", actor=actor, obj_type="gate", obj_id=str(gate.id), obj_label=str(gate), usecase_id=str(gate.usecase_id),

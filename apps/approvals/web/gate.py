@@ -64,7 +64,7 @@ def request_signatures(request: HttpRequest, gate_id: str) -> HttpResponse:
     return redirect("approvals:gate", gate_id=gate_id)
 
 
-@sensitive_post_parameters("password")
+@sensitive_post_parameters("password", "code")
 @require_POST
 @page
 def sign(request: HttpRequest, gate_id: str) -> HttpResponse:
@@ -75,11 +75,12 @@ def sign(request: HttpRequest, gate_id: str) -> HttpResponse:
         gate = doors.sign(
             actor=actor, gate_id=gate_id, function=request.POST.get("function", ""), meaning=meaning,
             comment=request.POST.get("comment", ""), evidence_digest=request.POST.get("evidence_digest", ""),
-            password=request.POST.get("password", ""),
+            password=request.POST.get("password", ""), code=request.POST.get("code", ""),
         )  # fmt: skip
     except CredentialsRefused as error:
-        error.detail = "The password is not right, so nothing was signed. Try again."
-        error.errors = {"password": ["Not right."]}
+        what = "code" if "code" in error.errors else "password"
+        error.detail = f"The {what} is not right, so nothing was signed. Try again."
+        error.errors = {what: ["Not right."]}
         return _page(request, gate_id, error, "sign")
     except DomainError as error:
         return _page(request, gate_id, error, "sign")
