@@ -1,5 +1,10 @@
 // The bar above MLflow's own pages: its second link leads to the governed page of what is being looked at.
 (() => {
+  // MLflow's assistant is not open here, so its panel does not open by itself.
+  try {
+    localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true");
+    localStorage.setItem("mlflow.assistant.panelOpen_v1", "false");
+  } catch { /* a browser that keeps nothing */ }
   const link = document.querySelector(".gh-bar-page");
   const models = link.getAttribute("href");
   const show = () => {

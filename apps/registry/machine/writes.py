@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 # Where mlflow's client puts files: <experiment>/<run>/artifacts/..., <experiment>/models/<logged model>/artifacts/... and
 # <experiment>/traces/<trace>/artifacts/...
 ARTIFACT = re.compile(r"[0-9]{1,20}/(?:[0-9a-f]{32}|models/m-[0-9a-f]{32}|traces/[A-Za-z0-9_-]{1,100})/artifacts/.+", re.DOTALL)
-RUN_PATH = re.compile(r"[0-9]{1,20}/(?:(?P<run_id>[0-9a-f]{32})|models/(?P<model_id>m-[0-9a-f]{32}))/artifacts/.+", re.DOTALL)
+PROMPT_TAG, PROMPT_SOURCE = "mlflow.prompt.is_prompt", "prompt-template"
 
 
 def serve(request: HttpRequest, route: Route, path: str, sent: Sent, actor: Actor) -> HttpResponseBase:
@@ -40,7 +40,8 @@ def serve(request: HttpRequest, route: Route, path: str, sent: Sent, actor: Acto
         return deny(actor, route.name, route.obj_type, route.obj_id(sent.values), error)
     obj_id = route.obj_id(sent.values)
     headers = answers.headers(request)
-    after: dict[str, Any] = {}
+    # What identifies a version that is asked for: by it the author is found should the answer be lost.
+    after: dict[str, Any] = {n: sent.values[n] for n in ("source", "run_id") if route.special == "version" and sent.values.get(n)}
     if route.special == "artifact":
         content, after = _upload(request, headers)
     elif route.special == "spans":
@@ -78,7 +79,8 @@ def _prepare(route: Route, sent: Sent) -> None:
             raise Invalid(
                 "source: it holds characters that have no place in it. Give the plain address of a run, a logged model or a version."
             )
-        rules.check_source(values["source"])
+        if not _is_prompt(values):
+            rules.check_source(values["source"])
     elif route.special in {"set_alias", "delete_alias"}:
         if not isinstance(values.get("alias"), str) or not isinstance(values.get("name"), str):
             raise Invalid("Give name and alias as text.")
@@ -90,6 +92,13 @@ def _prepare(route: Route, sent: Sent) -> None:
         guard.traces_started(sent)
     elif route.special == "artifact" and not ARTIFACT.fullmatch(values["path"]):
         raise NotAllowed("Files are stored under a run, a logged model or a trace only. Log the artifact to one.")
+
+
+def _is_prompt(values: dict[str, Any]) -> bool:
+    """A version of a prompt is its text, kept in a tag: it has no files, and mlflow's client says this in place of a source."""
+    tags = values.get("tags")
+    marked = isinstance(tags, list) and any(isinstance(t, dict) and t.get("key") == PROMPT_TAG for t in tags)
+    return marked and values.get("source") == PROMPT_SOURCE
 
 
 def _upload(request: HttpRequest, headers: dict[str, str]) -> tuple[Any, dict[str, Any]]:
