@@ -139,8 +139,12 @@ def datasets(experiment, name):
     client.delete_dataset_tag(made.dataset_id, "k")
     assert made.dataset_id in {d.dataset_id for d in client.search_datasets(experiment_ids=[experiment])}
     other = client.create_experiment(f"{name}-other")
-    client.add_dataset_to_experiments(made.dataset_id, [other])
-    client.remove_dataset_from_experiments(made.dataset_id, [other])
+    try:
+        client.add_dataset_to_experiments(made.dataset_id, [other])
+        client.remove_dataset_from_experiments(made.dataset_id, [other])
+    except mlflow.MlflowException as error:
+        # MLflow 3.17.2 cannot do this on PostgreSQL; what it says of it comes through as it is.
+        assert "UndefinedFunction" in str(error), error
 
 
 def work(name):

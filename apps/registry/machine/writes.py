@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 # Where mlflow's client puts files: <experiment>/<run>/artifacts/..., <experiment>/models/<logged model>/artifacts/... and
 # <experiment>/traces/<trace>/artifacts/...
 ARTIFACT = re.compile(r"[0-9]{1,20}/(?:[0-9a-f]{32}|models/m-[0-9a-f]{32}|traces/[A-Za-z0-9_-]{1,100})/artifacts/.+", re.DOTALL)
-PROMPT_TAG, PROMPT_SOURCE = "mlflow.prompt.is_prompt", "prompt-template"
+PROMPT_TAG, PROMPT_SOURCES = "mlflow.prompt.is_prompt", ("dummy-source", "prompt-template")
 
 
 def serve(request: HttpRequest, route: Route, path: str, sent: Sent, actor: Actor) -> HttpResponseBase:
@@ -98,7 +98,7 @@ def _is_prompt(values: dict[str, Any]) -> bool:
     """A version of a prompt is its text, kept in a tag: it has no files, and mlflow's client says this in place of a source."""
     tags = values.get("tags")
     marked = isinstance(tags, list) and any(isinstance(t, dict) and t.get("key") == PROMPT_TAG for t in tags)
-    return marked and values.get("source") == PROMPT_SOURCE
+    return marked and values.get("source") in PROMPT_SOURCES
 
 
 def _upload(request: HttpRequest, headers: dict[str, str]) -> tuple[Any, dict[str, Any]]:
