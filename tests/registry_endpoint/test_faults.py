@@ -115,7 +115,7 @@ def test_a_write_whose_answer_is_lost_is_told_in_the_trail_and_recorded_nowhere_
     relay.mode = "pass"
     assert (behind_the_back.get(f"{API}/registered-models/get", params={"name": name}).status_code == 200) is done
     again = caller("POST", f"{API}/registered-models/create", {"name": name})
-    assert again.status_code == (400 if done else 200)
+    assert again.status_code == (400 if done else 200), text(again)
 
 
 def test_a_server_that_is_not_there_gets_nothing_and_the_trail_says_so(endpoint, settings, events, name):
@@ -166,3 +166,29 @@ def test_an_upload_that_breaks_off_upstream_is_told(endpoint, register, relay, e
     answer = caller("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{path}", raw=b"x" * 100_000, content_type="application/octet-stream")
     assert answer.status_code == 504 and time.monotonic() - started < 15
     assert "may have been done" in events("registry.mlflow.failed", path)[0].payload
+
+
+def test_a_connection_whose_answer_broke_off_is_not_used_again(settings):
+    """However the answer is cut: after its headers, within its body, within its headers."""
+    from apps.registry.gateways import forward
+
+    whole = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n" + b'{"whole": 1}\n'
+    server = socket.create_server(("127.0.0.1", 0))
+    settings.MLFLOW_URL = f"http://127.0.0.1:{server.getsockname()[1]}"
+    headers = whole.index(b"\r\n\r\n") + 4
+    cuts = [headers, headers + 5, 40, None]
+
+    def serve():
+        for cut in cuts:
+            near, _ = server.accept()
+            with near:
+                near.recv(65536)
+                near.sendall(whole[:cut])
+
+    threading.Thread(target=serve, daemon=True).start()
+    for _ in cuts[:-1]:
+        with pytest.raises(forward.MlflowUnreachable), forward.send("GET", "/", headers={}) as answer:
+            answer.read(1000)
+    with forward.send("GET", "/", headers={}) as answer:
+        assert answer.read(1000) == b'{"whole": 1}\n'
+    server.close()

@@ -61,7 +61,8 @@ class Answer:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        whole = self._response.isclosed() or self._response.length == 0
+        # A body that never came also counts as closed; what is left of its length tells.
+        whole = not self._response.length and (self._response.isclosed() or self._response.length == 0)
         if whole and not self._response.will_close:
             self._response.close()
             self._home.put(connection)
