@@ -34,7 +34,7 @@ class Node:
     @property
     def short(self) -> str:
         """What fits into the box."""
-        return self.label if len(self.label) <= 26 else f"{self.label[:25]}…"
+        return self.label if len(self.label) <= 24 else f"{self.label[:23]}…"
 
     @property
     def short_note(self) -> str:
@@ -87,7 +87,8 @@ class Graph:
     @property
     def rows(self) -> list[tuple[Node, str, Node]]:
         """The table behind the drawing: from, how, to."""
-        return [(self.nodes[a], how, self.nodes[b]) for a, b, how in self.edges]
+        found = [(self.nodes[a], how, self.nodes[b]) for a, b, how in self.edges]
+        return sorted(found, key=lambda row: STEPS.index(row[0].kind))
 
     def laid_out(self) -> "Graph":
         """The same with a place for every node: a column a step, each column centred."""
@@ -148,7 +149,7 @@ def _version(graph: Graph, version: ModelVersion, *, here: bool = False) -> str:
     href = reverse("registry:version", args=[version.model.name, version.version])
     made = graph.add("version", version.id, version.label, note=version.status, href=href, here=here)
     if version.run_id:
-        run = graph.add("run", version.run_id, version.run_name or version.run_id, note=f"run {version.run_id[:12]}")
+        run = graph.add("run", version.run_id, version.run_name or version.run_id, note=version.run_id[:12])
         graph.join(run, made, "registered as")
     return made
 

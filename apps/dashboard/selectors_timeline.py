@@ -9,6 +9,7 @@ from apps.accounts import selectors as accounts
 from apps.accounts.models import User
 from apps.approvals.models import Gate
 from apps.core.actor import Actor
+from apps.core.clock import now
 from apps.core.errors import DomainError
 from apps.decisions import selectors as decisions
 from apps.deployments.models import Deployment
@@ -113,7 +114,7 @@ def _deployments(actor: Actor, version: ModelVersion) -> list[Moment]:
         out.append(Moment(each.created_at, "deployment", f"Deployed to {each.endpoint.name} as {each.role}", each.requested_by, href))
         if each.ready_at:
             out.append(Moment(each.ready_at, "deployment", f"Ready on {each.endpoint.name}", "", href))
-        if each.stop_at:
+        if each.desired == "stopped" and each.stop_at and each.stop_at <= now():
             out.append(Moment(each.stop_at, "deployment", f"Stopped on {each.endpoint.name}", "", href))
     return out
 

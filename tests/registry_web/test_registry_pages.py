@@ -82,7 +82,7 @@ def test_an_audit_is_uploaded_and_judged_in_words(elena_browser, two):
     assert "document: this is no JSON" in words(elena_browser.post(f"{AT}evaluations/", {"document": "{"}))
     assert elena_browser.post(f"{AT}evaluations/", {"document": document}).status_code == 302
     text = words(elena_browser.get(f"{AT}evaluations/"))
-    assert "female fares worse than four fifths of male (sex): ratio 0.7." in text and "0.52 to 0.95" in text
+    assert "Of sex, “female” is selected less than four fifths as often as “male”: ratio 0.7." in text and "0.52 to 0.95" in text
 
 
 def test_the_run_is_the_source_of_an_evaluation(elena_browser, two):

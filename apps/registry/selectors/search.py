@@ -53,7 +53,11 @@ def search(actor: Actor, text: str) -> list[Hit]:
             Hit("model", model.name, model.description, model.rank + (2 if model.name.casefold() == whole else 1), model=model.name)
         )
     for version in _found(ModelVersion.objects.visible_to(actor).select_related("model"), query):
-        said = version.description or ", ".join(f"{k}={v}" for k, v in list(version.tags.items())[:4]) or version.run_name
+        said = (
+            version.description
+            or ", ".join(f"{k}={v}" for k, v in list(version.tags.items()) if not k.startswith("mlflow."))[:160]
+            or version.run_name
+        )
         hits.append(Hit("version", version.label, said, version.rank, model=version.model.name, version=version.version))
     seen = ModelVersion.objects.visible_to(actor).values("id")
     for card in _found(ModelCard.objects.filter(version__in=seen).select_related("version__model"), query):
