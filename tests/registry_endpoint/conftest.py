@@ -2,6 +2,7 @@
 
 from tests.registry.conftest import (
     behind_the_back,
+    decide,
     endpoint,
     events,
     mlflow_is_up,
@@ -10,4 +11,4 @@ from tests.registry.conftest import (
     register,
 )
 
-__all__ = ["behind_the_back", "endpoint", "events", "mlflow_is_up", "name", "ready", "register"]
+__all__ = ["behind_the_back", "decide", "endpoint", "events", "mlflow_is_up", "name", "ready", "register"]

@@ -81,9 +81,6 @@ def _subjects(route: Route, sent: Sent) -> list[tuple[str, dict[str, Any]]]:
     wanted = route.keys[0].partition("=")[0] if route.keys else ""
     if wanted and not key:
         raise Invalid(f"{wanted}: it is needed, to say what this is about. Give it.")
-    if route.obj == "trace" and "trace_id" not in key:
-        # Deletion of many traces of an experiment.
-        return [("experiment", key)]
     return [(route.obj, key)]
 
 

@@ -279,6 +279,12 @@ def _guard_experiment(actor: Actor, verb: str, subject: Subject, key: Mapping[st
         _refuse_behind(actor, verb, "experiment", Q(experiment_id__in=subject.experiments))
 
 
+def _guard_trace(actor: Actor, verb: str, subject: Subject, key: Mapping[str, Any], sent: Mapping[str, Any]) -> None:
+    """Traces are deleted by their experiment, many at once."""
+    if verb == "delete" and subject.experiments:
+        _refuse_behind(actor, verb, "trace of this experiment", Q(experiment_id__in=subject.experiments))
+
+
 def _guard_logged_model(actor: Actor, verb: str, subject: Subject, key: Mapping[str, Any], sent: Mapping[str, Any]) -> None:
     if subject.model_id:
         behind = Q(source__contains=f"/{subject.model_id}") | Q(artifact_root__contains=f"/models/{subject.model_id}/")
@@ -324,5 +330,6 @@ GUARDS: dict[str, Guard] = {
     "run": _guard_run,
     "experiment": _guard_experiment,
     "loggedmodel": _guard_logged_model,
+    "trace": _guard_trace,
     "artifact": _guard_artifact,
 }
