@@ -85,7 +85,7 @@ def _usecase_id(key: str) -> Callable[[Client, Any], dict[str, Any]]:
 _USECASE = Option("usecase", "use case: slug or id")
 _REASON = Option("reason", "why, in words", needed=True)
 _ROLLOUT_ENDS = {"completed": DONE, "rolled_back": REFUSED, "failed": REFUSED}
-_GATE_ENDS = {"approved": DONE, "rejected": REFUSED, "withdrawn": REFUSED}
+_GATE_ENDS = {"approved": DONE} | dict.fromkeys(("rejected", "withdrawn", "stopped", "rebuilt", "lapsed"), REFUSED)
 
 NOUNS: dict[str, tuple[str, tuple[Command, ...]]] = {
     "usecase": (
@@ -160,9 +160,10 @@ NOUNS: dict[str, tuple[str, tuple[Command, ...]]] = {
                 "sign", "POST", "gates/{id}/signatures/", "sign; asks for your password (or reads it from standard input)",
                 (
                     Option("function", "in which function you sign", needed=True),
-                    Option("meaning", "what you mean", needed=True, choices=("approved", "rejected")),
+                    Option("meaning", "what you mean", needed=True, choices=("approved", "rejected", "abstain", "stopped", "rebuild")),
                     Option("evidence-digest", "digest of what you read (gate evidence)", needed=True),
-                    Option("comment", "needed when you reject"),
+                    Option("comment", "why; needed unless you approve"),
+                    Option("would-change", "what would change it; needed when you reject"),
                 ),
                 password=True,
             ),

@@ -41,6 +41,14 @@ def pairs(name: str, default: dict[str, str]) -> dict[str, str]:
     return {key.strip(): value.strip() for key, value in found.items()}
 
 
+def days(name: str) -> dict[str, int]:
+    """`a=14,b=60` as whole numbers of days, with an error that names the variable."""
+    found = pairs(name, {})
+    if wrong := [key for key, value in found.items() if not (value.isascii() and value.isdigit() and 1 <= int(value) <= 36_500)]:
+        raise ImproperlyConfigured(f"{name}: {wrong[0]} is {found[wrong[0]]!r}; give days such as proposal=14,poc=60.")
+    return {key: int(value) for key, value in found.items()}
+
+
 def database(name: str) -> dict[str, object]:
     """Django's database settings from a postgresql:// URL."""
     url = urlsplit(text(name))

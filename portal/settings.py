@@ -247,5 +247,7 @@ OUTBOX_CLAIM_S = env.number("GATEHOUSE_OUTBOX_CLAIM_S", 30)
 RECONCILE_EVERY_S = env.number("GATEHOUSE_RECONCILE_EVERY_S", 5)
 MONITOR_EVERY_S = env.number("GATEHOUSE_MONITOR_EVERY_S", 60)
 SHADOW_KEEP_S = env.number("GATEHOUSE_SHADOW_KEEP_S", 86400)
+# Days a use case is expected to stay in a stage, such as proposal=14,poc=60; what is not named keeps the portal's own.
+STAGE_DAYS = env.days("GATEHOUSE_STAGE_DAYS")
 NOTICES_EVERY_S = env.number("GATEHOUSE_NOTICES_EVERY_S", 10)
 COST_EVERY_S = env.number("GATEHOUSE_COST_EVERY_S", 3600)

@@ -4,9 +4,10 @@ import json
 from datetime import datetime
 from typing import Any
 
-from apps.approvals import checks
+from apps.approvals import checks, waiver_rules
 from apps.approvals.models import Gate
 from apps.core.canonical import canonical_json
+from apps.core.clock import iso, now
 from apps.core.evidence import EvidenceSubject
 from apps.registry.models import ModelVersion
 
@@ -38,23 +39,47 @@ def _model(version: ModelVersion | None) -> dict[str, Any] | None:
 
 def evaluate(gate: Gate, *, as_of: datetime | None) -> list[dict[str, Any]]:
     """Every check of the gate's policy, run now, as rows {check, with, title, state, found, asked, source, ...}."""
-    subject = subject_of(gate, as_of)
-    return [{**row, **checks.run(row["check"], subject, row["with"]).as_dict()} for row in gate.policy.body["checks"]]
+    subject, waived = subject_of(gate, as_of), waivers(gate)
+    return [
+        {**row, **checks.run(row["check"], subject, row["with"]).as_dict(), **waived.get(row["check"], {})}
+        for row in gate.policy.body["checks"]
+    ]
+
+
+def waivers(gate: Gate) -> dict[str, dict[str, Any]]:
+    """Check or item -> what its row says of the waiver in force now: who let it pass, until when, and why."""
+    moment = now()
+    return {
+        w.subject: {"waiver": {"id": str(w.id), "by": w.printed_name, "function": "risk", "until": iso(w.until), "reason": w.reason}}
+        for w in gate.waivers.all()
+        if waiver_rules.in_force(state=w.state, until=w.until, at=moment)
+    }
 
 
 def attested(gate: Gate) -> list[dict[str, Any]]:
     """Every item of the policy with the answer in force, if there is one."""
     answers = {a.item: a for a in gate.attestations.all() if a.superseded_at is None}
-    rows = []
+    waived, rows = waivers(gate), []
     for item in gate.policy.body["attestations"]:
         said = answers.get(item["item"])
         rows.append(
             {
                 **item, "answer": said.answer if said else "", "note": said.note if said else "",
                 "by": str(said.by) if said else "", "at": said.at if said else None,
+                **waived.get(item["item"], {}),
             }
         )  # fmt: skip
     return rows
+
+
+def row_now(gate: Gate, name: str) -> dict[str, Any]:
+    """The row of one check or item as it stands now. Of a check that is asked more than once, the first that does not pass."""
+    rows = [
+        {**row, **checks.run(row["check"], subject_of(gate, None), row["with"]).as_dict()}
+        for row in gate.policy.body["checks"]
+        if row["check"] == name
+    ] or [row for row in attested(gate) if row["item"] == name]
+    return next((r for r in rows if r.get("state", "pass") != "pass"), rows[0])
 
 
 def document(gate: Gate, *, frozen_at: datetime, requested_by: str, requested_at: datetime | None) -> dict[str, Any]:

@@ -4,5 +4,7 @@ GRANTS = {
     "approvals_policyversion": {"gatehouse_app": ["SELECT", "INSERT"]},
     "approvals_gate": {"gatehouse_app": ["SELECT", "INSERT", "UPDATE"]},
     "approvals_attestation": {"gatehouse_app": ["SELECT", "INSERT", "UPDATE"]},
+    "approvals_waiver": {"gatehouse_app": ["SELECT", "INSERT", "UPDATE"]},
+    "approvals_reminder": {"gatehouse_app": ["SELECT", "INSERT"]},
     "approvals_signature": {"gatehouse_app": ["SELECT", "INSERT", "UPDATE"]},
 }

@@ -3,16 +3,28 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
-from apps.core.actor import Actor, Role
+from apps.core.actor import Actor, Function, Role
 from apps.core.canonical import digest_of
 from apps.core.errors import Conflict, FourEyesRequired, Invalid, NotAllowed, StaleEvidence
 
+# Days before an approval ends on which people are told.
+EXPIRY_DAYS = (30, 7)
 ANSWERS = ("yes", "no", "not_applicable")
-MEANINGS = ("approved", "rejected")
+MEANINGS = ("approved", "rejected", "abstain", "stopped", "rebuild")
+# Outcomes that the business alone decides: they end the use case, or begin it anew.
+REBUILT_BEFORE = ("pilot", "production")
+OF_BUSINESS = ("stopped", "rebuild")
+WORDS_FOR = {
+    "rejected": "say why, and what would change your decision.",
+    "abstain": "say why you neither approve nor refuse.",
+    "stopped": "write down what we learned; it is what a stopped use case leaves.",
+    "rebuild": "say why the idea is proven and why this architecture cannot go on.",
+}
 CONTENT_LEFT_OUT = ("frozen_at", "requested_at")
-COMPARED = ("state", "found", "figure", "source_digest")
+COMPARED = ("state", "found", "figure", "source_digest", "waiver")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +48,22 @@ def shape(stage: str, to_stage: str, gate_of_move: Mapping[tuple[str, str], str]
     ways = [to for frm, to in gate_of_move if frm == stage] + list(has)
     possible = ", ".join(ways) or "none"
     raise Conflict(f"to_stage: from {stage} no gate leads to {to_stage}. Possible: {possible}.", errors={"to_stage": ["Not from here."]})
+
+
+def check_may_publish(actor: Actor) -> None:
+    """Policy owners, signing; and the portal's own installation, for what ships."""
+    if not (actor.is_system or actor.has_role(Role.POLICY_OWNER)):
+        raise NotAllowed("Only a policy owner may publish a policy. An administrator gives the role, under People.")
+    if actor.user_id is None and not actor.is_system:
+        raise NotAllowed("A policy is published by a person. Sign in, or use a person's token.")
+
+
+def check_not_own_gate(actor: Actor, gates: Sequence[str]) -> None:
+    """Who asks for something does not change what it takes."""
+    if gates:
+        raise FourEyesRequired(
+            f"You began or requested a gate that this policy is about ({gates[0]}). Ask another policy owner, or wait until it is decided."
+        )
 
 
 def check_may_open(actor: Actor, may_change: bool) -> str:
@@ -79,7 +107,8 @@ def check_state(state: str, *allowed: str) -> None:
     if state not in allowed:
         words = {
             "draft": "has not been requested yet", "open": "is open", "approved": "is approved already", "rejected": "was refused",
-            "withdrawn": "was taken back",
+            "withdrawn": "was taken back", "stopped": "ended with the use case stopped", "rebuilt": "ended with a successor",
+            "lapsed": "lapsed, because signatures were late",
         }  # fmt: skip
         raise Conflict(f"This gate {words.get(state, state)}; that does not allow this. Reload the page.", gate_state=state)
 
@@ -93,12 +122,35 @@ def is_author(*, author_user_id: Any, author_label: str, user_id: Any, email: st
     return label in names or any(label.startswith(f"{name} (") for name in names)
 
 
-def check_four_eyes(*, user_id: Any, requesters: Iterable[Any], author: bool) -> None:
-    """Neither who asks nor who made the model signs."""
-    if str(user_id) in {str(r) for r in requesters if r}:
+def is_author_of(version: Any, person: Any) -> bool:
+    """Whether this person made the gate's model version (None: there is none)."""
+    return version is not None and is_author(
+        author_user_id=version.author_user_id, author_label=version.author,
+        user_id=person.id, email=person.email, full_name=person.full_name,
+    )  # fmt: skip
+
+
+def check_words(text: str, field: str, remedy: str) -> str:
+    """Words, trimmed; raises Invalid naming the field."""
+    if not text.strip():
+        raise Invalid(f"{field}: {remedy}", errors={field: [f"{remedy[:1].upper()}{remedy[1:]}"]})
+    return text.strip()
+
+
+def check_four_eyes(
+    *, user_id: Any, requesters: Iterable[Any], author: bool, excluded: Mapping[str, bool] = MappingProxyType({})
+) -> None:
+    """Neither who asks nor who made the model signs, unless the policy lets them (`excluded`: requester, authors)."""
+    if excluded.get("requester", True) and str(user_id) in {str(r) for r in requesters if r}:
         raise FourEyesRequired("You requested this gate, so somebody else has to sign it. Ask another approver.")
-    if author:
+    if excluded.get("authors", True) and author:
         raise FourEyesRequired("You made this model version, so somebody else has to sign it. Ask another approver.")
+
+
+def check_password_given(password: str) -> None:
+    """A signature takes the password in the same call; an empty one is not counted as a wrong one."""
+    if not password:
+        raise Invalid("password: give your password; it is what makes this a signature.", errors={"password": ["Needed to sign."]})
 
 
 def check_signature(
@@ -111,12 +163,26 @@ def check_signature(
     signed_before: bool,
     evidence_digest: str,
     frozen_digest: str,
+    would_change: str = "",
+    to_stage: str = "",
 ) -> None:
     """The signature fits the gate as it stands; `approvals` are the functions of the approving signatures so far."""
     if meaning not in MEANINGS:
         raise Invalid(f"meaning: choose one of {', '.join(MEANINGS)}.", errors={"meaning": ["Unknown."]})
-    if meaning == "rejected" and not comment.strip():
-        raise Invalid("comment: say why, and what would change your decision.", errors={"comment": ["Needed to refuse."]})
+    if meaning in WORDS_FOR and not comment.strip():
+        raise Invalid(f"comment: {WORDS_FOR[meaning]}", errors={"comment": ["Needed for this answer."]})
+    if meaning == "rejected" and not would_change.strip():
+        raise Invalid(
+            "would_change: say what would change your decision, so that people know what to bring.",
+            errors={"would_change": ["Needed to refuse."]},
+        )
+    if meaning in OF_BUSINESS and function != Function.BUSINESS:
+        raise Invalid(f"meaning: only business decides {meaning}. Refuse, or abstain.", errors={"meaning": ["Only for business."]})
+    if meaning == "rebuild" and to_stage not in REBUILT_BEFORE:
+        raise Invalid(
+            "meaning: a use case is rebuilt when it shall go to pilot or production. Here, refuse or stop it.",
+            errors={"meaning": ["Not at this gate."]},
+        )
     if function not in quorum:
         raise Invalid(f"function: this gate asks for {', '.join(quorum)}.", errors={"function": ["Not asked for."]})
     if signed_before:
@@ -136,16 +202,22 @@ def still_wanted(quorum: Mapping[str, int], approvals: Iterable[str]) -> dict[st
     return {f: n - given.count(f) for f, n in quorum.items() if n > given.count(f)}
 
 
+def expiry_mark(left: timedelta) -> int | None:
+    """Which notice is due when so much time is left: the smallest of EXPIRY_DAYS that is reached; None before the first."""
+    return next((days for days in sorted(EXPIRY_DAYS) if left <= timedelta(days=days)), None)
+
+
 def due(requested_at: datetime, due_days: int) -> datetime:
     """Until when signatures are expected."""
     return requested_at + timedelta(days=due_days)
 
 
 def failing(document: Mapping[str, Any]) -> dict[str, str]:
-    """Check or item -> what is missing for the gate to be requested; empty when all is there."""
-    out = {c["check"]: f"{c['title']}: {c['detail'] or c['state']}" for c in document["checks"] if c["state"] != "pass"}
+    """Check or item -> what is missing for the gate to be requested; empty when all is there or waived."""
+    open_checks = [c for c in document["checks"] if c["state"] != "pass" and not c.get("waiver")]
+    out = {c["check"]: f"{c['title']}: {c['detail'] or c['state']}" for c in open_checks}
     for item in document["attestations"]:
-        if item["answer"] not in ("yes", "not_applicable"):
+        if item["answer"] not in ("yes", "not_applicable") and not item.get("waiver"):
             said = "answered no" if item["answer"] == "no" else f"not answered yet (by {item['owner']})"
             out[item["item"]] = f"{item['text']}: {said}"
     return out
@@ -180,12 +252,12 @@ def changes(frozen: Mapping[str, Any], live: Mapping[str, Any]) -> list[dict[str
     now_by = {_key(c): c for c in live["checks"]}
     for was in frozen["checks"]:
         now = now_by.get(_key(was))
-        if now is None or any(was[k] != now[k] for k in COMPARED):
+        if now is None or any(was.get(k) != now.get(k) for k in COMPARED):
             after = _result(now) if now else "no longer asked"
             before = _result(was)
             out.append({"what": was["title"], "before": before, "after": after if after != before else f"{after} (its source changed)"})
     for was, now in _pairs(frozen["attestations"], live["attestations"]):
-        if (was.get("answer"), was.get("note")) != (now.get("answer"), now.get("note")):
+        if any(was.get(k) != now.get(k) for k in ("answer", "note", "waiver")):
             out.append({"what": was.get("text", ""), "before": _said(was), "after": _said(now)})
     return out
 
@@ -204,11 +276,17 @@ def _say(value: Any) -> str:
 
 
 def _result(check: Mapping[str, Any]) -> str:
-    return f"{check['state']}: {check['found']}" if check["found"] else str(check["state"])
+    said = f"{check['state']}: {check['found']}" if check["found"] else str(check["state"])
+    return said + _waived(check)
+
+
+def _waived(row: Mapping[str, Any]) -> str:
+    waiver = row.get("waiver")
+    return f", waived by {waiver['by']} until {waiver['until'][:10]}" if waiver else ""
 
 
 def _said(item: Mapping[str, Any]) -> str:
-    return f"{item.get('answer') or 'not answered'}: {item.get('note') or ''}".rstrip(": ")
+    return f"{item.get('answer') or 'not answered'}: {item.get('note') or ''}".rstrip(": ") + _waived(item)
 
 
 def check_unchanged(found: Sequence[Mapping[str, str]]) -> None:

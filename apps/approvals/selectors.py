@@ -10,12 +10,12 @@ from django.db.models.functions import Cast, Coalesce
 
 from apps.accounts import selectors as accounts
 from apps.accounts.models import User
-from apps.approvals import documents, rules
-from apps.approvals.models import Attestation, Gate, PolicyVersion, Signature
+from apps.approvals import documents, rules, waiver_rules
+from apps.approvals.models import Attestation, Gate, GateQuerySet, PolicyVersion, Signature, Waiver
 from apps.core.actor import Actor, Function, Role
-from apps.core.errors import DomainError
+from apps.core.errors import DomainError, NotFound
 from apps.decisions import selectors as decisions
-from apps.decisions.models import Decision
+from apps.decisions.models import Decision, Hold
 from apps.usecases import selectors as usecases
 from apps.usecases.models import UseCase
 
@@ -25,11 +25,53 @@ def policies() -> QuerySet[PolicyVersion]:
     return PolicyVersion.objects.order_by("-id")
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyRow:
+    """A policy version, and whether gates begun now follow it."""
+
+    policy: PolicyVersion
+    in_force: bool
+
+
+def policies_by_force() -> list[PolicyRow]:
+    """Published versions, those in force first, by gate and tier; the newest of each gate and tier is in force."""
+    newest: set[tuple[str, str]] = set()
+    rows = []
+    for found in PolicyVersion.objects.order_by("gate", "tier", "-published_at", "-version"):
+        rows.append(PolicyRow(found, (found.gate, found.tier) not in newest))
+        newest.add((found.gate, found.tier))
+    return sorted(rows, key=lambda row: not row.in_force)
+
+
+def policy(policy_id: Any) -> PolicyVersion:
+    """One published policy version, or NotFound."""
+    found = PolicyVersion.objects.filter(id=policy_id).first()
+    if found is None:
+        raise NotFound("There is no such policy. Look under Policies or GET /api/v1/policies/.")
+    return found
+
+
 def policy_for(gate: str, tier: str) -> PolicyVersion | None:
     """The policy in force for this gate and risk tier: its own before the one for any tier, the newest version."""
     rows = PolicyVersion.objects.filter(gate=gate, tier__in=[tier, "any"])
     own_first = Case(When(tier="any", then=Value(1)), default=Value(0), output_field=IntegerField())
     return rows.order_by(own_first, "-published_at", "-version").first()
+
+
+def published_by_person(gate: str, tier: str) -> PolicyVersion | None:
+    """The newest policy for exactly this gate and tier that a policy owner signed; None while only shipped ones are there."""
+    return PolicyVersion.objects.filter(gate=gate, tier=tier, published_by__isnull=False).order_by("-published_at", "-version").first()
+
+
+def held_for_tier(usecase_id: Any, environment: str) -> QuerySet[Hold]:
+    """Open holds because the risk tier was raised, on what was approved for this environment."""
+    return decisions.open_holds(source_type="tier", source_id=str(usecase_id)).filter(decision__environment=environment)
+
+
+def gates_under(gate: str, tier: str) -> GateQuerySet:
+    """Gates under way that a policy for this gate and tier would concern, whoever may see them."""
+    rows = Gate.objects.filter(policy__gate=gate, state__in=[Gate.State.DRAFT, Gate.State.OPEN])
+    return rows if tier == "any" else rows.filter(usecase__risk_tier=tier)  # type: ignore[return-value]
 
 
 def gates(actor: Actor, *, usecase_id: Any = None, state: str = "", waiting: bool = False) -> QuerySet[Gate]:
@@ -81,7 +123,14 @@ def gate(actor: Actor, gate_id: Any) -> Gate:
     )
     answers = Prefetch("attestations", Attestation.objects.select_related("by").order_by("at"))
     signed = Prefetch("signatures", Signature.objects.select_related("signer").order_by("signed_at"))
-    return rows.prefetch_related(answers, signed).one("gate", id=gate_id)
+    waived = Prefetch("waivers", Waiver.objects.select_related("asked_by").order_by("asked_at"))
+    return rows.prefetch_related(answers, signed, waived).one("gate", id=gate_id)
+
+
+def asks_credentials(actor: Actor, gate_id: Any) -> bool:
+    """Whether signing this visible gate asks for credentials; NotFound when it is not visible."""
+    found: Gate = Gate.objects.visible_to(actor).select_related("policy").one("gate", id=gate_id)
+    return found.policy.e_signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +150,7 @@ class GatePage:
     evidence and attestations: as frozen; before that, as they stand now. changes: what changed since freezing (open gates only).
     my_functions: in which the reader may sign now; why_not: else the sentence that says why not, for approvers. asks_code: a signature needs
     the code of the reader's generator.
-    my_items: attested items the reader may answer now.
+    my_items: attested items the reader may answer now. may_waive: what the reader may ask a waiver for, as (name, title).
     """
 
     gate: Gate
@@ -113,6 +162,8 @@ class GatePage:
     seats: list[Seat]
     voided: list[Signature]
     refusals: list[Signature]
+    abstained: list[Signature]
+    waivers: list[Waiver]
     changes: list[dict[str, str]]
     my_functions: list[str]
     why_not: str
@@ -120,6 +171,8 @@ class GatePage:
     my_items: list[str]
     may_request: bool
     may_withdraw: bool
+    may_waive: list[tuple[str, str]]
+    signs_waivers: bool
 
 
 def gate_page(actor: Actor, gate_id: Any) -> GatePage:
@@ -144,15 +197,33 @@ def gate_page(actor: Actor, gate_id: Any) -> GatePage:
     functions, why_not = _my_signature(actor, found, valid, changes)
     theirs = actor.user_id is not None and actor.user_id in {str(found.opened_by_id), str(found.requested_by_id)}
     draft = found.state == Gate.State.DRAFT
+    signs = bool(functions) or (actor.has_role(Role.APPROVER) and waiver_rules.SIGNER in actor.functions)
+    asks_code = signs and accounts.has_second_factor(actor.user_id)
     return GatePage(
         gate=found, question=found.policy.body["question"], evidence=shown["checks"], attestations=shown["attestations"],
         passing=sum(c["state"] == "pass" for c in shown["checks"]), open_points=rules.failing(shown), seats=seats,
-        voided=[s for s in found.signatures.all() if s.void_at is not None], refusals=[s for s in valid if s.meaning == "rejected"],
-        changes=changes, my_functions=functions, why_not=why_not, asks_code=bool(functions) and accounts.has_second_factor(actor.user_id),
+        voided=[s for s in found.signatures.all() if s.void_at is not None], refusals=[s for s in valid if s.meaning in ("rejected", "stopped", "rebuild")],
+        abstained=[s for s in valid if s.meaning == "abstain"], waivers=list(found.waivers.all()),
+        changes=changes, my_functions=functions, why_not=why_not, asks_code=asks_code,
         my_items=_my_items(actor, found, may_change) if draft else [],
         may_request=may_change and theirs and (draft or bool(changes)),
         may_withdraw=may_change and found.state in (Gate.State.DRAFT, Gate.State.OPEN),
+        may_waive=_may_waive(found, shown) if may_change else [],
+        signs_waivers=actor.has_role(Role.APPROVER) and waiver_rules.SIGNER in actor.functions,
     )  # fmt: skip
+
+
+def _may_waive(found: Gate, shown: dict[str, Any]) -> list[tuple[str, str]]:
+    """What does not pass, may be waived, and is not asked for yet; on an approved gate, what is waived now."""
+    if found.state not in (Gate.State.DRAFT, Gate.State.OPEN, Gate.State.APPROVED):
+        return []
+    asked = {w.subject for w in found.waivers.all() if w.state == Waiver.State.ASKED}
+    rows = [(c["check"], c["title"], c) for c in shown["checks"]] + [(i["item"], i["text"], i) for i in shown["attestations"]]
+    approved = found.state == Gate.State.APPROVED
+    return [
+        (name, title) for name, title, row in rows
+        if row.get("waivable", True) and name not in asked and (row.get("waiver") if approved else not waiver_rules.passes(row))
+    ]  # fmt: skip
 
 
 def _my_items(actor: Actor, found: Gate, may_change: bool) -> list[str]:
@@ -181,10 +252,8 @@ def _my_signature(actor: Actor, found: Gate, valid: list[Signature], changes: li
     version = found.model_version
     try:
         rules.check_four_eyes(
-            user_id=me.id, requesters=(found.requested_by_id, found.opened_by_id),
-            author=version is not None and rules.is_author(
-                author_user_id=version.author_user_id, author_label=version.author, user_id=me.id, email=me.email, full_name=me.full_name
-            ),
+            user_id=me.id, requesters=(found.requested_by_id, found.opened_by_id), excluded=found.policy.four_eyes,
+            author=rules.is_author_of(version, me),
         )  # fmt: skip
         rules.check_unchanged(changes)
     except DomainError as error:

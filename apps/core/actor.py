@@ -11,6 +11,7 @@ class Role(StrEnum):
     APPROVER = "approver"
     ML_ENGINEER = "ml_engineer"
     AUDITOR = "auditor"
+    POLICY_OWNER = "policy_owner"
     ADMIN = "admin"
 
 

@@ -16,6 +16,7 @@ PLACES: tuple[tuple[str, str, frozenset[str]], ...] = (
     ("Endpoints", "deployments:endpoints", frozenset({Role.ML_ENGINEER, Role.APPROVER, Role.AUDITOR, Role.ADMIN})),
     ("Hosts", "deployments:hosts", frozenset({Role.ML_ENGINEER, Role.ADMIN})),
     ("Rates", "rates", frozenset({Role.ML_ENGINEER, Role.ADMIN})),
+    ("Policies", "approvals:policies", frozenset({Role.POLICY_OWNER})),
     ("People", "accounts:people", frozenset({Role.ADMIN})),
     ("Trail", "audit:explorer", frozenset({Role.AUDITOR, Role.ADMIN, Role.APPROVER, Role.ML_ENGINEER})),
 )
@@ -27,6 +28,7 @@ HOMES: tuple[tuple[str, str], ...] = (
     (Role.ML_ENGINEER, "deployments:endpoints"),
     (Role.AUDITOR, "audit:explorer"),
     (Role.STAKEHOLDER, "portfolio"),
+    (Role.POLICY_OWNER, "approvals:policies"),
     (Role.ADMIN, "portfolio"),
 )
 

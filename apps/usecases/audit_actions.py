@@ -2,6 +2,7 @@
 
 ACTIONS = {
     "usecases.usecase.created": "A use case was written down",
+    "usecases.usecase.succeeded": "A use case was begun anew as the successor of another",
     "usecases.usecase.changed": "A use case's description was changed",
     "usecases.requirements.set": "The non-functional requirements were set",
     "usecases.integration.added": "An integration point was added",

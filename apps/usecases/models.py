@@ -84,6 +84,8 @@ class UseCase(BaseModel):
     stage = models.CharField(max_length=20, choices=Stage.choices, default=Stage.PROPOSAL)
     stage_since = models.DateTimeField(default=now)
     lesson = models.TextField(blank=True, default="")
+    # The use case whose idea this one builds anew.
+    predecessor = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="successors")
     currency = models.CharField(max_length=3, default="EUR")
 
     objects = UseCaseQuerySet.as_manager()

@@ -38,8 +38,18 @@ MOVES: Mapping[tuple[str, str], Move] = {
     **{(stage, "stopped"): Move(needs_reason=True) for stage in (*ACTIVE, "on_hold")},
 }
 # The gate policy that guards each move forward, and where the model may then run.
-GATE_OF_MOVE = {("proposal", "poc"): "proposal_poc", ("poc", "pilot"): "poc_pilot", ("pilot", "production"): "pilot_production"}
+GATE_OF_MOVE = {
+    ("proposal", "poc"): "proposal_poc",
+    ("poc", "pilot"): "poc_pilot",
+    ("pilot", "production"): "pilot_production",
+    ("production", "retired"): "production_retired",
+}
 ENVIRONMENT_OF_STAGE = {"pilot": "pilot", "production": "production"}
+# The gate that opened an environment: it is passed anew when the risk tier was raised.
+GATE_OF_ENVIRONMENT = {"pilot": "poc_pilot", "production": "pilot_production"}
+
+# Days in a stage after which a use case counts as stalled; settings.STAGE_DAYS says otherwise. Production has no end.
+EXPECTED_DAYS: Mapping[str, int] = {"proposal": 30, "poc": 90, "pilot": 120, "on_hold": 60}
 
 # Requirement -> (smallest, largest) sensible value; None is "not stated yet".
 BOUNDS: Mapping[str, tuple[float, float]] = {
@@ -108,6 +118,11 @@ def check_tier(tier: str) -> str:
     if tier not in TIERS:
         raise Invalid(f"risk_tier: choose one of {', '.join(TIERS)}.", errors={"risk_tier": ["Unknown tier."]})
     return tier
+
+
+def is_raised(before: str, after: str) -> bool:
+    """Whether a risk tier went up."""
+    return TIERS.index(after) > TIERS.index(before)
 
 
 def check_requirements(given: Mapping[str, Any]) -> dict[str, float | int | None]:

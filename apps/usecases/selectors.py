@@ -1,9 +1,11 @@
 """Reads of use cases, always from what the actor may see."""
 
 import uuid
+from datetime import timedelta
 from typing import Any
 
-from django.db.models import QuerySet
+from django.conf import settings
+from django.db.models import Q, QuerySet
 
 from apps.accounts import selectors as accounts
 from apps.core.actor import Actor
@@ -100,6 +102,25 @@ def time_in_stages(usecase: UseCase) -> list[dict[str, Any]]:
     for stay in stays:
         stay["seconds"] = ((stay["left_at"] or now()) - stay["entered_at"]).total_seconds()
     return stays
+
+
+def relatives(actor: Actor, usecase: UseCase) -> list[UseCase]:
+    """Its predecessor and its successors, as far as the actor may see them."""
+    related = Q(predecessor_id=usecase.id) | (Q(id=usecase.predecessor_id) if usecase.predecessor_id else Q(pk__in=[]))
+    return list(UseCase.objects.visible_to(actor).filter(related).order_by("created_at"))
+
+
+def expected_days() -> dict[str, int]:
+    """Days a use case is expected to stay in each stage: settings.STAGE_DAYS, else the rules' own."""
+    return {**rules.EXPECTED_DAYS, **getattr(settings, "STAGE_DAYS", {})}
+
+
+def stalled(actor: Actor) -> QuerySet[UseCase]:
+    """Visible use cases that are longer in their stage than expected."""
+    moment, late = now(), Q(pk__in=[])
+    for stage, days in expected_days().items():
+        late |= Q(stage=stage, stage_since__lt=moment - timedelta(days=days))
+    return usecases(actor).filter(late)
 
 
 def model_names(usecase_id: Any) -> list[str]:

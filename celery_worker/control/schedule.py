@@ -7,6 +7,7 @@ from django.conf import settings
 DISCOVER_EVERY_S = 300.0
 SWEEP_EVERY_S = 60.0
 SWEEP_ACCOUNTS_EVERY_S = 600.0
+REMIND_EVERY_S = 600.0
 
 
 def entries() -> dict[str, dict[str, Any]]:
@@ -18,6 +19,7 @@ def entries() -> dict[str, dict[str, Any]]:
         "discover_models": DISCOVER_EVERY_S,
         "deliver_notices": settings.NOTICES_EVERY_S,
         "sweep": SWEEP_EVERY_S,
+        "remind": REMIND_EVERY_S,
         "sweep_accounts": SWEEP_ACCOUNTS_EVERY_S,
     }
     return {

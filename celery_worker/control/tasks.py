@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from apps.accounts import services as accounts
+from apps.approvals import services as approvals
 from apps.core.actor import Actor
 from apps.core.doors import call
 from apps.core.errors import DomainError, NotFound
@@ -177,6 +178,12 @@ def sweep() -> None:
     call(deployment_services.sweep, actor=HOUSE)
     call(outbox.sweep)
     call(notices.sweep)
+
+
+@task("remind")
+def remind() -> None:
+    """Tell of approvals that end and gates that wait; suspend what stood on a waiver that ran out."""
+    approvals.remind(actor=HOUSE)
 
 
 @task("sweep_accounts")

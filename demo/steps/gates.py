@@ -9,16 +9,40 @@ from demo.portal import Portal, check
 from demo.steps.context import Context
 
 NOTES = {
+    # proposal to proof of concept
     "problem_described": "Read through with the outreach desk and the sponsor.",
     "data_ready": "Plan terms, questionnaire and visits; Membership IT and Claims answer for them.",
+    "integrations_mapped": "Member register, claims store, call list and visit feedback, each with its owner.",
+    "ten_times": "One request a member: ten times the members are ten times the requests and no more nurses' time for each.",
+    "sponsor": "Agreed with the sponsor, who carries the cost of the proof of concept.",
+    # proof of concept to pilot
+    "value_shown": "On the validation rows both versions cost less per 1,000 decisions than calling nobody.",
+    "quality_validated": "The desk went through a sample of suggestions with the engineer, misses and needless calls among them.",
     "data_use": "Purpose and privacy assessment filed under outreach.",
-    "human_oversight": "The nurse sees the suggestion before any call and may skip it.",
+    "data_continuity": "The nightly extracts go on; their owners tell the engineer before a field changes.",
     "users_agree": "Shown to the outreach desk, who agree to the pilot.",
     "feasible": "Answers in a few milliseconds on one core.",
+    "buy_in_business": "The desk's lead wants the pilot and has nurses for it.",
+    "buy_in_technical": "The engineer who trained it also runs it, on the portal's own agent.",
+    "buy_in_legal": "Legal read the purpose and the privacy assessment and has no objection to a pilot.",
+    "buy_in_sponsor": "The sponsor gave the pilot its budget.",
+    "human_oversight": "The nurse sees the suggestion before any call and may skip it.",
+    # pilot to production
+    "buy_in": "Sponsor and desk saw the pilot's figures against the baseline and want to go on.",
+    "pipelines": "The sample story's rows come from one script with a fixed split; the extracts behind them run nightly.",
+    "shared_features": "The model takes the rows as they are; what it computes from them is inside its own pipeline file.",
+    "scalable": "The engine runs in its own environment of exact versions; the agent starts more of it.",
+    "hosting": "On the portal's own host. When it is away nobody is called, as before the programme.",
+    "ci_cd": "Versions are registered by script and rolled out by canary; each step is checked by the portal.",
+    "retraining": "A drift incident starts it; the training script runs unattended and registers a new version.",
     "on_call": "The rota covers the endpoint; the rollback was rehearsed on the pilot.",
-    "capacity": "The desk has nurses for the calls expected at this stage, trained last week.",
-    "people_informed": "Members are told in the yearly letter that a model helps to decide who is called.",
+    "access": "Roles of the accounts were gone through with security; every change is in the trail.",
     "regulation": "GDPR and the EU AI Act were checked; the result is filed with legal.",
+    "people_informed": "Members are told in the yearly letter that a model helps to decide who is called.",
+    "capacity": "The desk has nurses for the calls expected at this stage, trained last week.",
+    "change_plan": "Agreed with the desk: who calls when, and what is dropped for it.",
+    "users_validated": "Nurses compared suggestions with what they knew in the pilot, and mark wrong ones in the call list.",
+    # one more version
     "compared": "Same validation rows: cheaper per 1,000 decisions than the version that runs.",
     "way_back": "The version that runs stays warm as a shadow.",
 }

@@ -122,17 +122,35 @@ def test_withdrawing_over_rest(api, poc_gate, engineer, business):
     assert ok(api(engineer).post(f"/api/v1/gates/{poc_gate.id}/withdraw/", {"reason": "Early."}, format="json"))["state"] == "withdrawn"
 
 
-def test_policies_are_read_by_all_and_published_by_administrators(api, policies, engineer, make_user):
+def test_policies_are_read_by_all_and_published_by_policy_owners(api, policies, engineer, make_user):
+    from apps.accounts.models import SignInAttempt
     from tests.approvals.conftest import policy
 
     assert len(ok(api(engineer).get("/api/v1/policies/"))["results"]) == 4
-    text = policy("proposal_poc", {"business": 2}, version=2)
-    assert api(engineer).post("/api/v1/policies/", {"text": text}, format="json").status_code == 403
-    admin = api(make_user("admin"))
-    assert ok(admin.post("/api/v1/policies/", {"text": text}, format="json"), 201)["version"] == 2
-    assert admin.post("/api/v1/policies/", {"text": text}, format="json").status_code == 200
-    bad = admin.post("/api/v1/policies/", {"text": "name: [x"}, format="json")
+    body = {"text": policy("proposal_poc", {"business": 2}, version=2), "password": PASSWORD, "note": "Two of them."}
+    assert api(engineer).post("/api/v1/policies/", body, format="json").status_code == 403
+    assert api(make_user("admin")).post("/api/v1/policies/", body, format="json").status_code == 403
+    owner = api(make_user("policy_owner", name="Pia Policy"))
+    assert owner.post("/api/v1/policies/", {"text": body["text"]}, format="json").json()["errors"]["password"]
+    wrong = owner.post("/api/v1/policies/", body | {"password": "wrong"}, format="json")
+    assert wrong.status_code == 403 and wrong.json()["code"] == "credentials-refused" and SignInAttempt.objects.count() == 1
+    made = ok(owner.post("/api/v1/policies/", body, format="json"), 201)
+    assert made["version"] == 2 and made["printed_name"] == "Pia Policy" and made["text"] == body["text"] and "password" not in made
+    assert owner.post("/api/v1/policies/", body, format="json").status_code == 200
+    assert ok(owner.get(f"/api/v1/policies/{made['id']}/"))["note"] == "Two of them."
+    assert {p["gate"] for p in ok(owner.get("/api/v1/policies/?gate=version"))["results"]} == {"version"}
+    bad = owner.post("/api/v1/policies/", body | {"text": "name: [x"}, format="json")
     assert bad.status_code == 400 and any(k.startswith("line") for k in bad.json()["errors"])
+
+
+def test_a_text_is_tried_without_publishing_it(api, policies, engineer):
+    from apps.approvals.models import PolicyVersion
+    from tests.approvals.conftest import policy
+
+    said = ok(api(engineer).post("/api/v1/policies/check/", {"text": policy("proposal_poc", {"business": 2}, version=9)}, format="json"))
+    assert said["body"]["version"] == 9 and said["digest"].startswith("sha256:") and PolicyVersion.objects.count() == 4
+    bad = api(engineer).post("/api/v1/policies/check/", {"text": "name: x\nversion: 1\ngate: nowhere\n"}, format="json")
+    assert bad.status_code == 400 and bad.json()["line"] == 3 and "gate" in bad.json()["errors"]
 
 
 class TestBudgets:

@@ -156,7 +156,7 @@ def test_approving_and_refusing_at_once_end_in_exactly_one_of_them(as_applicatio
     all_at_once(
         [
             lambda: doors.sign(actor=actors["business"], gate_id=pilot_gate.id, function="business", meaning="approved", **given),
-            lambda: doors.sign(actor=actors["risk"], gate_id=pilot_gate.id, function="risk", meaning="rejected", **given),
+            lambda: doors.sign(actor=actors["risk"], gate_id=pilot_gate.id, function="risk", meaning="rejected", would_change="More.", **given),
         ]
     )
     pilot_gate.refresh_from_db()

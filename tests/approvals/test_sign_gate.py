@@ -125,7 +125,7 @@ def test_a_digest_that_is_not_the_frozen_one_is_stale(poc_gate, business, sign):
 def test_refusing_needs_words_and_ends_the_gate(pilot_gate, business, risk, usecase, sign):
     with pytest.raises(Invalid, match="comment"):
         sign(pilot_gate, risk, "risk", meaning="rejected")
-    gate = sign(pilot_gate, risk, "risk", meaning="rejected", comment="Recall at the worst site is too low. Show it above 0.8.")
+    gate = sign(pilot_gate, risk, "risk", meaning="rejected", comment="Recall at the worst site is too low.", would_change="Show it above 0.8.")
     assert gate.state == "rejected" and not decisions.live().filter(environment="pilot").exists()
     with pytest.raises(Conflict, match="was refused"):
         sign(pilot_gate, business, "business")

@@ -27,7 +27,7 @@ def test_approvers_are_asked_and_the_requester_hears_the_answer(business, poc_ga
 
 def test_a_refusal_says_why(business, poc_gate, actor_of, owner, engineer):
     services.sign_gate(
-        actor=actor_of(business), gate_id=poc_gate.id, function="business", meaning="rejected", comment="Too dear.",
+        actor=actor_of(business), gate_id=poc_gate.id, function="business", meaning="rejected", comment="Too dear.", would_change="Half the cost.",
         evidence_digest=poc_gate.evidence_digest, password=PASSWORD,
     )  # fmt: skip
     assert "Too dear." in Notice.objects.get(event="gate.rejected").text and owner.full_name in told("gate.rejected")

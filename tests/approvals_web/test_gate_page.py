@@ -131,7 +131,7 @@ def test_refusing_needs_words_and_closes_the_gate(page_of, risk, pilot_gate):
     browser = page_of(risk)
     silent = browser.post(f"/gates/{pilot_gate.id}/sign/", given(pilot_gate, "risk", meaning="rejected", comment=""))
     assert silent.status_code == 400 and "say why" in silent.content.decode()
-    answer = browser.post(f"/gates/{pilot_gate.id}/sign/", given(pilot_gate, "risk", meaning="rejected", comment="No override."), follow=True)
+    answer = browser.post(f"/gates/{pilot_gate.id}/sign/", given(pilot_gate, "risk", meaning="rejected", comment="No override.", would_change="An override."), follow=True)
     assert "You refused" in answer.content.decode() and "No override." in answer.content.decode()
     pilot_gate.refresh_from_db()
     assert pilot_gate.state == "rejected"

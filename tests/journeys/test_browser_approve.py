@@ -115,12 +115,14 @@ def test_a_refusal_needs_a_reason_and_closes_the_gate(visit: Visit, portal: Runn
     elena, jonas = visit("engineer").page, visit("owner").page
     gate = hands.begin_gate(elena, slug, "poc", note="Worth a try?")
     expect(elena.get_by_role("button", name="Freeze the evidence and ask for signatures")).to_be_disabled()
-    assert hands.answer_all(jonas, gate, NOTES) == 2
+    assert hands.answer_all(jonas, gate, NOTES) == 3
+    assert hands.answer_all(elena, gate, NOTES) == 2
     hands.ask_for_signatures(elena, gate)
     hands.find_in_inbox(jonas, "Letters")
     password = ctx.account("owner")["password"]
     hands.sign(jonas, password, "", "Refuse and close the gate")
     expect(hands.refused(jonas)).to_contain_text("say why")
+    jonas.get_by_label("What would change it").fill("Two readers for a letter again.")
     hands.sign(jonas, password, "Nobody reads letters twice any more.", "Refuse and close the gate")
     expect(hands.said(jonas)).to_contain_text("You refused")
     expect(jonas.locator(".lead")).to_contain_text("Nobody reads letters twice any more.")

@@ -17,13 +17,32 @@ class PolicySerializer(serializers.ModelSerializer):
 
     class Meta:
         model = PolicyVersion
-        fields = ["id", "name", "version", "gate", "tier", "body", "digest", "published_at"]
+        fields = [
+            "id", "name", "version", "gate", "tier", "body", "digest", "published_at", "text", "note", "printed_name", "method",
+        ]  # fmt: skip
 
 
-class NewPolicySerializer(serializers.Serializer):
+class PolicyTextSerializer(serializers.Serializer):
     """A policy as YAML text."""
 
     text = serializers.CharField(max_length=200_000, trim_whitespace=False)
+
+
+class PolicyBodySerializer(serializers.Serializer):
+    """What a text would publish."""
+
+    body = serializers.DictField()
+    digest = serializers.CharField()
+
+
+class NewPolicySerializer(PolicyTextSerializer):
+    """A policy as YAML text, why it changes, and the policy owner's password, which is verified in this very call."""
+
+    note = serializers.CharField(required=False, allow_blank=True, default="", max_length=5_000)
+    password = serializers.CharField(max_length=200, write_only=True, trim_whitespace=False)
+    code = serializers.CharField(
+        max_length=40, write_only=True, required=False, default="", allow_blank=True, help_text="Of the signer's generator, where one is set up."
+    )
 
 
 class GateSerializer(serializers.ModelSerializer):
@@ -76,7 +95,8 @@ class SignatureSerializer(serializers.ModelSerializer):
     class Meta:
         model = Signature
         fields = [
-            "id", "printed_name", "function", "meaning", "comment", "method", "signed_at", "evidence_digest", "void_at", "void_reason",
+            "id", "printed_name", "function", "meaning", "comment", "would_change", "method", "signed_at", "evidence_digest", "void_at",
+            "void_reason",
         ]  # fmt: skip
 
 
@@ -102,6 +122,9 @@ class CheckRowSerializer(serializers.Serializer):
     figure = serializers.FloatField(allow_null=True)
     threshold = serializers.FloatField(allow_null=True)
     detail = serializers.CharField()
+    heading = serializers.CharField(required=False)
+    owner = serializers.CharField(required=False)
+    waiver = serializers.DictField(required=False)
 
 
 class AttestedItemSerializer(serializers.Serializer):
@@ -114,6 +137,8 @@ class AttestedItemSerializer(serializers.Serializer):
     note = serializers.CharField(allow_blank=True)
     by = serializers.CharField(allow_blank=True)
     at = serializers.CharField(allow_null=True)
+    heading = serializers.CharField(required=False)
+    waiver = serializers.DictField(required=False)
 
 
 class GatePageSerializer(GateSerializer):
@@ -127,13 +152,14 @@ class GatePageSerializer(GateSerializer):
     signatures = SeatSerializer(many=True, read_only=True)
     voided = SignatureSerializer(many=True, read_only=True)
     refusals = SignatureSerializer(many=True, read_only=True)
+    abstained = SignatureSerializer(many=True, read_only=True)
     changes = serializers.ListField(child=serializers.DictField(), read_only=True)
     me = serializers.DictField(read_only=True)
 
     class Meta(GateSerializer.Meta):
         fields = [
             *GateSerializer.Meta.fields, "question", "evidence", "attestations", "passing", "open_points", "signatures", "voided",
-            "refusals", "changes", "me",
+            "refusals", "abstained", "changes", "me",
         ]  # fmt: skip
 
 
@@ -148,6 +174,7 @@ def page_json(page: GatePage) -> dict[str, Any]:
         "signatures": SeatSerializer(page.seats, many=True).data,
         "voided": SignatureSerializer(page.voided, many=True).data,
         "refusals": SignatureSerializer(page.refusals, many=True).data,
+        "abstained": SignatureSerializer(page.abstained, many=True).data,
         "changes": page.changes,
         "me": {
             "may_sign_as": page.my_functions, "why_not": page.why_not, "may_attest": page.my_items, "may_request": page.may_request,
@@ -184,13 +211,21 @@ class AttestationSerializer(serializers.ModelSerializer):
 
 
 class SignSerializer(serializers.Serializer):
-    """A signature: over `evidence_digest`, with the signer's password, which is verified in this very call."""
+    """A signature: over `evidence_digest`, with the signer's password, which is verified in this very call.
+
+    `rejected` needs `comment` (why) and `would_change`; `abstain` a comment; for business, `stopped` (comment: the lesson; ends the use
+    case) and `rebuild` (comment: why; a linked successor begins at proof of concept).
+    """
 
     function = serializers.ChoiceField(choices=[f.value for f in Function])
     meaning = serializers.ChoiceField(choices=rules.MEANINGS)
     comment = serializers.CharField(required=False, allow_blank=True, default="")
+    would_change = serializers.CharField(required=False, allow_blank=True, default="")
     evidence_digest = serializers.CharField(max_length=80)
-    password = serializers.CharField(max_length=200, write_only=True, trim_whitespace=False)
+    password = serializers.CharField(
+        max_length=200, write_only=True, trim_whitespace=False, required=False, allow_blank=True, default="",
+        help_text="left out only where the policy says e_signature: false",
+    )  # fmt: skip
     code = serializers.CharField(
         max_length=40, write_only=True, required=False, default="", allow_blank=True, help_text="Of the signer's generator, where one is set up."
     )

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.approvals.api import views
+from apps.approvals.api import policies, views, waivers
 
 urlpatterns = [
     path("gates/", views.GatesView.as_view()),
@@ -12,7 +12,11 @@ urlpatterns = [
     path("gates/<uuid:gate_id>/signatures/", views.SignaturesView.as_view()),
     path("gates/<uuid:gate_id>/withdraw/", views.WithdrawView.as_view()),
     path("gates/<uuid:gate_id>/evidence/", views.EvidenceView.as_view()),
-    path("policies/", views.PoliciesView.as_view()),
+    path("gates/<uuid:gate_id>/waivers/", waivers.WaiversView.as_view()),
+    path("waivers/<uuid:waiver_id>/signature/", waivers.WaiverSignatureView.as_view()),
+    path("policies/", policies.PoliciesView.as_view()),
+    path("policies/check/", policies.PolicyCheckView.as_view()),
+    path("policies/<uuid:policy_id>/", policies.PolicyView.as_view()),
     path("decisions/", views.DecisionsView.as_view()),
     path("decisions/<uuid:decision_id>/", views.DecisionView.as_view()),
     path("decisions/<uuid:decision_id>/revoke/", views.RevokeView.as_view()),

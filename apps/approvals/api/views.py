@@ -17,16 +17,14 @@ from apps.approvals.api.serializers import (
     DecisionSerializer,
     GatePageSerializer,
     GateSerializer,
-    NewPolicySerializer,
     OpenGateSerializer,
-    PolicySerializer,
     RevokeSerializer,
     SignatureSerializer,
     SignSerializer,
     WithdrawSerializer,
     page_json,
 )
-from apps.approvals.models import Gate, PolicyVersion
+from apps.approvals.models import Gate
 from apps.core.actor import Actor
 from apps.core.api import actor_of
 from apps.core.doors import durable
@@ -173,28 +171,6 @@ class EvidenceView(View):
         """
         gate = selectors.gate(actor_of(request), gate_id)
         return Response({"digest": gate.evidence_digest, "text": gate.evidence_text, "document": documents.frozen(gate) or None})
-
-
-class PoliciesView(ListView):
-    """Published gate policies, and publishing one."""
-
-    lists = "List the published gate policies, newest first."
-
-    serializer_class = PolicySerializer
-
-    def get_queryset(self) -> Any:
-        """Newest first."""
-        return PolicyVersion.objects.none() if getattr(self, "swagger_fake_view", False) else selectors.policies()
-
-    @operation(request=NewPolicySerializer, responses={200: PolicySerializer, 201: PolicySerializer}, refuses=(409,))
-    @durable
-    def post(self, request: Request) -> Response:
-        """Publish a version of a gate policy from YAML (administrators).
-
-        200 when exactly this is published already.
-        """
-        policy, new = services.publish_policy(actor=actor_of(request), **given(NewPolicySerializer, request))
-        return Response(PolicySerializer(policy).data, status=status.HTTP_201_CREATED if new else status.HTTP_200_OK)
 
 
 class DecisionsView(ListView):

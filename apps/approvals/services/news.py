@@ -4,10 +4,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from apps.accounts import selectors as accounts
-from apps.approvals.models import Gate, Signature
+from apps.approvals import rules, waiver_rules
+from apps.approvals.models import Gate, Signature, Waiver
 from apps.core.actor import Actor, Role
+from apps.core.clock import iso
 from apps.decisions.models import Decision
 from apps.notices import services as notices
+from apps.usecases.models import UseCase
 
 
 def _signers(gate: Gate) -> set[Any]:
@@ -76,3 +79,76 @@ def revoked(actor: Actor, decision: Decision, reason: str) -> None:
     gate = Gate.objects.select_related("usecase", "model_version", "policy").filter(decision=decision).first()
     if gate is not None:
         _tell("decision.revoked", actor, gate, f"Approval revoked: {_what(gate)}", reason, _concerned(gate), decision=str(decision.id))
+
+
+def stopped(actor: Actor, gate: Gate, signature: Signature) -> None:
+    """The business ended the use case at this gate."""
+    people = _concerned(gate) | _signers(gate)
+    text = f"{signature.printed_name} stopped the use case. What we learned: {signature.comment}"
+    _tell("gate.stopped", actor, gate, f"Stopped: {_what(gate)}", text, people, lesson=signature.comment)
+
+
+def rebuilt(actor: Actor, gate: Gate, signature: Signature, successor: UseCase) -> None:
+    """The idea goes on in a successor."""
+    text = f"{signature.printed_name} had it built anew as “{successor.name}”: {signature.comment}"
+    _tell("gate.rebuilt", actor, gate, f"Built anew: {_what(gate)}", text, _concerned(gate) | _signers(gate), successor=successor.slug)
+
+
+def held(actor: Actor, gate: Gate, reason: str) -> None:
+    """What the gate allowed is suspended."""
+    _tell("decision.held", actor, gate, f"Suspended: {_what(gate)}", reason, _concerned(gate) | _signers(gate), decision=str(gate.decision_id))
+
+
+def waiver_asked(actor: Actor, waiver: Waiver) -> None:
+    """A waiver waits for a risk owner."""
+    people = {p.id for p in accounts.holders(Role.APPROVER, waiver_rules.SIGNER)}
+    text = f"{waiver.title} is to be let pass until {waiver.until:%Y-%m-%d}: {waiver.reason}"
+    _tell("waiver.asked", actor, waiver.gate, f"A waiver is asked for: {_what(waiver.gate)}", text, people, waiver=str(waiver.id), subject=waiver.subject)
+
+
+def waiver_answered(actor: Actor, waiver: Waiver) -> None:
+    """A risk owner signed or refused."""
+    granted = waiver.state == Waiver.State.SIGNED
+    title = f"Waiver {'signed' if granted else 'refused'}: {_what(waiver.gate)}"
+    text = f"{waiver.title}: {'let pass until ' + format(waiver.until, '%Y-%m-%d') if granted else 'not let pass'}. {waiver.comment}".strip()
+    people = _concerned(waiver.gate) | {waiver.asked_by_id}
+    _tell("waiver.answered", actor, waiver.gate, title, text, people, waiver=str(waiver.id), subject=waiver.subject, granted=granted)
+
+
+def waiver_expiring(actor: Actor, waiver: Waiver) -> None:
+    """A waiver ends soon."""
+    text = f"The waiver of “{waiver.title}” ends on {waiver.until:%Y-%m-%d}. Then what the gate allowed is suspended, unless it passes by then."
+    people = _concerned(waiver.gate) | {waiver.asked_by_id, waiver.signer_id}
+    _tell(
+        "waiver.expiring", actor, waiver.gate, f"A waiver ends soon: {_what(waiver.gate)}", text, people, waiver=str(waiver.id), subject=waiver.subject,
+    )  # fmt: skip
+
+
+def expiring(actor: Actor, gate: Gate, decision: Decision, days: int) -> None:
+    """What the gate allowed ends soon."""
+    text = f"The approval ends on {decision.expires_at:%Y-%m-%d}. Request a new gate in time; without one nothing may be started or shifted."
+    _tell(
+        "decision.expiring", actor, gate, f"Ends in {days} day{'s' if days != 1 else ''}: {_what(gate)}", text, _concerned(gate),
+        decision=str(decision.id), days=days, expires_at=iso(decision.expires_at),
+    )  # fmt: skip
+
+
+def lapsed(actor: Actor, gate: Gate, decision: Decision) -> None:
+    """What the gate allowed has ended."""
+    text = f"The approval ended on {decision.expires_at:%Y-%m-%d}. Request a new gate."
+    _tell("decision.lapsed", actor, gate, f"Ended: {_what(gate)}", text, _concerned(gate) | _signers(gate), decision=str(decision.id))
+
+
+def overdue(actor: Actor, gate: Gate, to: str) -> None:
+    """Signatures are late: whoever still has to sign hears it, and the function that the policy escalates to."""
+    signed = {s.signer_id for s in gate.signatures.filter(void_at=None)}
+    wanted = rules.still_wanted(gate.policy.quorum, gate.signatures.filter(void_at=None, meaning="approved").values_list("function", flat=True))
+    people = {p.id for function in [*wanted, *([to] if to else [])] for p in accounts.holders(Role.APPROVER, function)} - signed
+    text = f"Signatures were due on {gate.due_at:%Y-%m-%d}. Still wanted: {', '.join(f'{n} {f}' for f, n in wanted.items())}."
+    _tell("gate.overdue", actor, gate, f"Overdue: {_what(gate)}", text, people | _concerned(gate), wanted=wanted, escalated_to=to)
+
+
+def gate_lapsed(actor: Actor, gate: Gate) -> None:
+    """The policy lets a gate lapse when signatures are late."""
+    text = f"Signatures were due on {gate.due_at:%Y-%m-%d} and did not come, so nothing was decided. A new gate can be begun."
+    _tell("gate.lapsed", actor, gate, f"Lapsed: {_what(gate)}", text, _concerned(gate) | _signers(gate))

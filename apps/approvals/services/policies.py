@@ -1,24 +1,42 @@
-"""Publish gate policies."""
+"""Publish gate policies: a signed act."""
 
-from django.db import transaction
+from typing import Any
 
-from apps.approvals import checks, policy_rules
+from django.db import IntegrityError, transaction
+from django.views.decorators.debug import sensitive_variables
+
+from apps.accounts import services as accounts
+from apps.accounts.models import User
+from apps.approvals import checks, policy_rules, rules, selectors
 from apps.approvals.models import PolicyVersion
 from apps.audit import services as audit
 from apps.core.actor import Actor
 from apps.core.clock import now
-from apps.core.errors import Conflict, NotAllowed
+from apps.core.errors import Conflict
 
 
+def check_policy(*, text: str) -> dict[str, Any]:
+    """The body that this text would publish; raises Invalid naming field and line. Changes nothing."""
+    return policy_rules.read(text, checks.all_checks())
+
+
+@sensitive_variables("password", "code")
 @transaction.atomic
-def publish_policy(*, actor: Actor, text: str) -> tuple[PolicyVersion, bool]:
-    """Publish a policy version from YAML; returns (row, whether it is new). The same text again changes nothing.
+def publish_policy(*, actor: Actor, text: str, password: str = "", code: str = "", note: str = "") -> tuple[PolicyVersion, bool]:
+    """Publish a policy version from YAML, signed with the policy owner's password (and a code); returns (row, whether it is new).
 
-    Raises Invalid naming line or field, Conflict when this version is published with other content.
+    The same content again changes nothing. Gates under way keep the version they began under. The portal's own installation
+    publishes what ships without a password, and the trail says so.
+
+    Raises CredentialsRefused (the door then records the failure), Invalid naming field and line, Conflict when this version is
+    published with other content, NotAllowed without the role, FourEyesRequired for whoever requested an open gate it affects.
     """
-    if not actor.is_admin:
-        raise NotAllowed("Only an administrator may publish a policy. Ask one.")
-    body = policy_rules.read(text, checks.all_checks())
+    rules.check_may_publish(actor)
+    owner, method = User.objects.get(id=actor.user_id) if actor.user_id else None, "installation"
+    if owner is not None:
+        rules.check_password_given(password)
+        method = accounts.verify_again(user=owner, password=password, code=code)
+    body = check_policy(text=text)
     digest = policy_rules.digest(body)
     there = PolicyVersion.objects.filter(name=body["name"]).order_by("-version").first()
     same = PolicyVersion.objects.filter(name=body["name"], version=body["version"]).first()
@@ -30,11 +48,25 @@ def publish_policy(*, actor: Actor, text: str) -> tuple[PolicyVersion, bool]:
         return same, False
     if there is not None and body["version"] < there.version:
         raise Conflict(f"version: {there.name} is at {there.version} already. Raise `version`.", errors={"version": ["Too low."]})
-    policy = PolicyVersion.objects.create(
-        name=body["name"], version=body["version"], tier=body["tier"], gate=body["gate"], body=body, digest=digest, published_at=now()
-    )
+    affected = selectors.gates_under(body["gate"], body["tier"])
+    if owner is not None:
+        rules.check_not_own_gate(actor, [str(g) for g in affected.requested_by(owner.id).select_related("usecase")])
+    try:
+        with transaction.atomic():
+            policy = PolicyVersion.objects.create(
+                name=body["name"], version=body["version"], tier=body["tier"], gate=body["gate"], body=body, digest=digest,
+                published_at=now(), text=text, note=note.strip(), published_by=owner, printed_name=owner.get_full_name() if owner else "",
+                method=method,
+            )  # fmt: skip
+    except IntegrityError as error:
+        raise Conflict("version: somebody published it just now. Read it, and raise `version`.", errors={"version": ["Taken."]}) from error
     audit.record(
         "approvals.policy.published", actor=actor, obj_type="policyversion", obj_id=str(policy.id), obj_label=str(policy),
-        after={"gate": policy.gate, "tier": policy.tier, "digest": digest, "quorum": body["quorum"]},
+        reason=policy.note,
+        before={"replaces": str(there)} if there else None,
+        after={
+            "gate": policy.gate, "tier": policy.tier, "digest": digest, "quorum": body["quorum"], "method": policy.method,
+            "printed_name": policy.printed_name, "open_gates": affected.count(),
+        },
     )  # fmt: skip
     return policy, True

@@ -55,9 +55,13 @@ def open_gate(*, actor: Actor, usecase_id: Any, to_stage: str, model_version_id:
     usecase = usecases.usecase(actor, usecase_id)
     person = rules.check_may_open(actor, usecases.may_change(actor, usecase.id))
     shape = rules.shape(usecase.stage, to_stage, usecase_rules.GATE_OF_MOVE, usecase_rules.ENVIRONMENT_OF_STAGE)
-    policy = selectors.policy_for(shape.policy_gate, usecase.risk_tier)
+    gate_name = shape.policy_gate
+    if shape.kind == Gate.Kind.VERSION and selectors.held_for_tier(usecase.id, shape.environment).exists():
+        # What opened the environment was suspended with the raised tier, so that gate is passed again, not the lighter one.
+        gate_name = usecase_rules.GATE_OF_ENVIRONMENT[shape.environment]
+    policy = selectors.policy_for(gate_name, usecase.risk_tier)
     if policy is None:
-        raise Conflict(f"There is no published policy for {shape.policy_gate}. An administrator loads them: manage.py load_policies.")
+        raise Conflict(f"There is no published policy for {gate_name}. A policy owner publishes one; manage.py load_policies has those that ship.")
     version = _version(usecase, model_version_id, shape.environment) if shape.needs_model else None
     try:
         with transaction.atomic():
@@ -85,7 +89,9 @@ def open_gate(*, actor: Actor, usecase_id: Any, to_stage: str, model_version_id:
 def attest(*, actor: Actor, gate_id: Any, item: str, answer: str, note: str) -> Attestation:
     """Answer one item of a draft as a named person; answering again replaces the answer, the old one stays readable."""
     gate = locked(actor, gate_id)
-    rules.check_state(gate.state, Gate.State.DRAFT)
+    # What was waived on an approved gate is answered later, which ends the waiver.
+    waived = gate.state == Gate.State.APPROVED and gate.waivers.filter(subject=item, state="signed").exists()
+    rules.check_state(gate.state, Gate.State.DRAFT, *([Gate.State.APPROVED] if waived else []))
     asked = next((i for i in gate.policy.body["attestations"] if i["item"] == item), None)
     if asked is None:
         known = ", ".join(i["item"] for i in gate.policy.body["attestations"]) or "none"

@@ -10,7 +10,7 @@ from apps.accounts import services as accounts_services
 from apps.accounts.models import User
 from apps.approvals import documents, rules, selectors
 from apps.approvals.models import Gate, Signature
-from apps.approvals.services import news
+from apps.approvals.services import news, outcomes
 from apps.approvals.services.requests import locked
 from apps.audit import services as audit
 from apps.core.actor import Actor, Role
@@ -19,20 +19,32 @@ from apps.core.errors import NotAllowed
 from apps.decisions import rules as decision_rules
 from apps.decisions import services as decisions
 from apps.decisions.models import Decision
+from apps.usecases import rules as usecase_rules
 from apps.usecases import services as usecases
 
 
 @sensitive_variables("password", "code")
 @transaction.atomic
 def sign_gate(
-    *, actor: Actor, gate_id: Any, function: str, meaning: str, comment: str = "", evidence_digest: str, password: str, code: str = ""
+    *,
+    actor: Actor,
+    gate_id: Any,
+    function: str,
+    meaning: str,
+    comment: str = "",
+    would_change: str = "",
+    evidence_digest: str,
+    password: str = "",
+    code: str = "",
 ) -> Gate:
     """Sign the frozen evidence as an approver, giving the password again (and a code of the generator, where the signer has one): this
     verifies them, no caller may say it happened elsewhere.
 
-    function: in which capacity (`risk`, ...); meaning: `approved` or `rejected` (then `comment` says why and what would change it);
-    evidence_digest: of the document the signer read. The signature that meets the quorum also issues the decision and, for a
-    stage gate, moves the use case, all in the caller's one transaction.
+    function: in which capacity (`risk`, ...); evidence_digest: of the document the signer read. meaning: `approved`; `rejected`
+    (comment: why; would_change: what would change it); `abstain` (comment; counts for nothing); and for business `stopped`
+    (comment: the lesson; ends the use case) and `rebuild` (comment: why; a linked successor begins at proof of concept).
+    The signature that meets the quorum also issues the decision and, for a stage gate, moves the use case, all in the caller's one
+    transaction.
 
     Raises CredentialsRefused (the door then records the failure), TooMany, FourEyesRequired, StaleEvidence with `changes`,
     Conflict when the gate is decided, the person signed before or the function is complete, NotAllowed without the role.
@@ -40,19 +52,22 @@ def sign_gate(
     if actor.user_id is None:
         raise NotAllowed("A person signs. Sign in, or use a person's token.")
     signer = User.objects.get(id=actor.user_id)
-    method = accounts_services.verify_again(user=signer, password=password, code=code)
+    # Before the lock: checking a password takes long, and others wait. A gate never changes its policy.
+    method = "session"
+    if selectors.asks_credentials(actor, gate_id):
+        rules.check_password_given(password)
+        method = accounts_services.verify_again(user=signer, password=password, code=code)
     gate = locked(actor, gate_id)
     rules.check_state(gate.state, Gate.State.OPEN)
-    author = gate.model_version is not None and rules.is_author(
-        author_user_id=gate.model_version.author_user_id, author_label=gate.model_version.author,
-        user_id=signer.id, email=signer.email, full_name=signer.full_name,
-    )  # fmt: skip
-    rules.check_four_eyes(user_id=signer.id, requesters=(gate.requested_by_id, gate.opened_by_id), author=author)
+    author = rules.is_author_of(gate.model_version, signer)
+    rules.check_four_eyes(
+        user_id=signer.id, requesters=(gate.requested_by_id, gate.opened_by_id), author=author, excluded=gate.policy.four_eyes
+    )
     given = list(gate.signatures.filter(void_at=None))
     rules.check_signature(
         function=function, meaning=meaning, comment=comment, quorum=gate.policy.quorum,
         approvals=[s.function for s in given if s.meaning == "approved"], signed_before=any(s.signer_id == signer.id for s in given),
-        evidence_digest=evidence_digest, frozen_digest=gate.evidence_digest,
+        evidence_digest=evidence_digest, frozen_digest=gate.evidence_digest, would_change=would_change, to_stage=gate.to_stage,
     )  # fmt: skip
     if not accounts.still_holds(signer.id, Role.APPROVER, function):
         raise NotAllowed(f"You are not an approver for {function} (any more). Ask an administrator.")
@@ -60,6 +75,7 @@ def sign_gate(
         rules.check_unchanged(rules.changes(documents.frozen(gate), documents.live(gate)))
     signature = Signature.objects.create(
         gate=gate, signer=signer, printed_name=signer.get_full_name(), function=function, meaning=meaning, comment=comment.strip(),
+        would_change=would_change.strip() if meaning == "rejected" else "",
         signed_at=now(), evidence_digest=gate.evidence_digest, method=method,
     )  # fmt: skip
     audit.record(
@@ -67,12 +83,13 @@ def sign_gate(
         reason=signature.comment,
         after={
             "signature": str(signature.id), "printed_name": signature.printed_name, "function": function, "meaning": meaning,
-            "evidence_digest": gate.evidence_digest, "method": signature.method,
+            "would_change": signature.would_change, "evidence_digest": gate.evidence_digest, "method": signature.method,
         },
     )  # fmt: skip
-    if meaning == "rejected":
-        return _reject(actor, gate, signature)
-    approvals = [s.function for s in given if s.meaning == "approved"] + [function]
+    ends = {"rejected": _reject, "stopped": outcomes.stop, "rebuild": outcomes.rebuild}
+    if meaning in ends:
+        return ends[meaning](actor, gate, signature)
+    approvals = [s.function for s in given if s.meaning == "approved"] + ([function] if meaning == "approved" else [])
     if not rules.still_wanted(gate.policy.quorum, approvals):
         news.approved(actor, gate, _approve(actor, gate))
     else:
@@ -85,7 +102,7 @@ def _reject(actor: Actor, gate: Gate, signature: Signature) -> Gate:
     gate.save(update_fields=["state", "decided_at"])
     audit.record(
         "approvals.gate.rejected", actor=actor, obj_type="gate", obj_id=str(gate.id), obj_label=str(gate),
-        usecase_id=str(gate.usecase_id), reason=signature.comment,
+        usecase_id=str(gate.usecase_id), reason=signature.comment, after={"would_change": signature.would_change},
     )  # fmt: skip
     news.rejected(actor, gate, signature)
     return gate
@@ -108,10 +125,19 @@ def _approve(actor: Actor, gate: Gate) -> Decision:
         "approvals.gate.approved", actor=actor, obj_type="gate", obj_id=str(gate.id), obj_label=str(gate),
         usecase_id=str(gate.usecase_id), decision_id=str(decision.id), after={"evidence_digest": gate.evidence_digest},
     )  # fmt: skip
+    _answer_tier(actor, gate, decision)
     if stage:
         usecases.promote(actor=actor, usecase_id=gate.usecase_id, to_stage=gate.to_stage, decision=decision)
         gate.usecase.refresh_from_db(fields=["stage", "stage_since"])
     return decision
+
+
+def _answer_tier(actor: Actor, gate: Gate, decision: Decision) -> None:
+    """This gate was passed under the present tier: what the raised tier had suspended for the same files holds again."""
+    if not gate.environment or gate.policy.gate != usecase_rules.GATE_OF_ENVIRONMENT[gate.environment]:
+        return
+    for hold in selectors.held_for_tier(gate.usecase_id, gate.environment).filter(decision__artifact_digest=decision.artifact_digest):
+        decisions.lift_hold(actor=actor, hold_id=hold.id, reason=f"The gate was passed under {gate.policy}.")
 
 
 @transaction.atomic

@@ -20,7 +20,7 @@ from apps.core.errors import CredentialsRefused, DomainError, NotFound
 @page
 def detail(request: HttpRequest, gate_id: str) -> HttpResponse:
     """One gate: the question, the evidence, who signs, and what this person can do."""
-    return _page(request, gate_id)
+    return gate_page(request, gate_id)
 
 
 @require_GET
@@ -46,7 +46,7 @@ def answer(request: HttpRequest, gate_id: str) -> HttpResponse:
             answer=request.POST.get("answer", ""), note=request.POST.get("note", ""),
         )  # fmt: skip
     except DomainError as error:
-        return _page(request, gate_id, error, f"item-{item}")
+        return gate_page(request, gate_id, error, f"item-{item}")
     messages.success(request, "Your answer stands in the evidence, with your name.")
     return redirect("approvals:gate", gate_id=gate_id)
 
@@ -58,7 +58,7 @@ def request_signatures(request: HttpRequest, gate_id: str) -> HttpResponse:
     try:
         gate = call(services.request_gate, actor=request.actor, gate_id=gate_id)  # type: ignore[attr-defined]
     except DomainError as error:
-        return _page(request, gate_id, error, "request")
+        return gate_page(request, gate_id, error, "request")
     functions = ", ".join(gate.policy.quorum)
     messages.success(request, f"The evidence is frozen. Signatures are asked of: {functions}.")
     return redirect("approvals:gate", gate_id=gate_id)
@@ -74,16 +74,15 @@ def sign(request: HttpRequest, gate_id: str) -> HttpResponse:
     try:
         gate = doors.sign(
             actor=actor, gate_id=gate_id, function=request.POST.get("function", ""), meaning=meaning,
-            comment=request.POST.get("comment", ""), evidence_digest=request.POST.get("evidence_digest", ""),
+            comment=request.POST.get("comment", ""), would_change=request.POST.get("would_change", ""),
+            evidence_digest=request.POST.get("evidence_digest", ""),
             password=request.POST.get("password", ""), code=request.POST.get("code", ""),
         )  # fmt: skip
     except CredentialsRefused as error:
-        what = "code" if "code" in error.errors else "password"
-        error.detail = f"The {what} is not right, so nothing was signed. Try again."
-        error.errors = {what: ["Not right."]}
-        return _page(request, gate_id, error, "sign")
+        reads.say_what_was_wrong(error, "signed")
+        return gate_page(request, gate_id, error, "sign")
     except DomainError as error:
-        return _page(request, gate_id, error, "sign")
+        return gate_page(request, gate_id, error, "sign")
     messages.success(request, _said(gate, meaning))
     return redirect("approvals:gate", gate_id=gate_id)
 
@@ -92,6 +91,12 @@ def _said(gate: Gate, meaning: str) -> str:
     """What has happened, in words."""
     if meaning == "rejected":
         return "You refused. The gate is closed; a new one can be begun when your reason is met."
+    if meaning == "stopped":
+        return "You stopped the use case. Its lesson is kept, and nothing it allowed may go on."
+    if meaning == "rebuild" and gate.decision:
+        return "You had it built anew: a successor stands at proof of concept, linked to this use case."
+    if meaning == "abstain":
+        return "You abstained. The gate waits for the other signatures."
     if gate.state != Gate.State.APPROVED:
         return "You approved. The gate waits for the other signatures."
     if gate.kind == Gate.Kind.STAGE:
@@ -106,7 +111,7 @@ def withdraw(request: HttpRequest, gate_id: str) -> HttpResponse:
     try:
         call(services.withdraw, actor=request.actor, gate_id=gate_id, reason=request.POST.get("reason", ""))  # type: ignore[attr-defined]
     except DomainError as error:
-        return _page(request, gate_id, error, "withdraw")
+        return gate_page(request, gate_id, error, "withdraw")
     messages.success(request, "The gate is taken back. Nobody is asked to sign it any more.")
     return redirect("approvals:gate", gate_id=gate_id)
 
@@ -120,12 +125,12 @@ def revoke(request: HttpRequest, gate_id: str) -> HttpResponse:
     try:
         call(services.revoke_decision, actor=actor, decision_id=gate.decision_id, reason=request.POST.get("reason", ""))
     except DomainError as error:
-        return _page(request, gate_id, error, "revoke")
+        return gate_page(request, gate_id, error, "revoke")
     messages.success(request, "The decision is revoked. What it allowed may no longer be started or shifted.")
     return redirect("approvals:gate", gate_id=gate_id)
 
 
-def _page(request: HttpRequest, gate_id: Any, refusal: DomainError | None = None, where: str = "") -> HttpResponse:
+def gate_page(request: HttpRequest, gate_id: Any, refusal: DomainError | None = None, where: str = "") -> HttpResponse:
     """The page, with a refusal at the form it came from and what was typed there; a password is never given back."""
     actor = request.actor  # type: ignore[attr-defined]
     try:
@@ -136,6 +141,7 @@ def _page(request: HttpRequest, gate_id: Any, refusal: DomainError | None = None
         raise
     outcome = reads.outcome(actor, found.gate)
     offered = {"withdraw": found.may_withdraw, "revoke": outcome.may_revoke, "request": found.may_request, "sign": bool(found.my_functions)}
+    offered |= {"waiver": bool(found.may_waive), **{f"waiver-{w.id}": w.state == "asked" for w in found.waivers}}
     if not offered.get(where, where.removeprefix("item-") in found.my_items):
         where = ""  # its form is gone, so the refusal stands at the top
     context = {
@@ -151,7 +157,7 @@ def _page(request: HttpRequest, gate_id: Any, refusal: DomainError | None = None
         "steps": reads.steps(found.gate),
         "refusal": refusal,
         "where": where,
-        "typed": {k: v for k, v in request.POST.items() if k in ("comment", "reason", "note", "answer", "function")},
+        "typed": {k: v for k, v in request.POST.items() if k in ("comment", "would_change", "reason", "note", "answer", "function", "until", "subject")},
         "answers": (("yes", "yes"), ("no", "no"), ("not_applicable", "not applicable")),
     }
     response = render(request, "approvals/gate.html", context, status=refusal.status if refusal else 200)

@@ -9,7 +9,7 @@ from django.db.models import Q
 from apps.approvals import documents, rules, selectors
 from apps.approvals.models import Gate
 from apps.core.actor import Actor, Role
-from apps.core.errors import DomainError, Invalid
+from apps.core.errors import CredentialsRefused, DomainError, Invalid
 from apps.core.fields import Field
 from apps.core.templatetags.gatehouse import short_digest
 from apps.decisions import selectors as decisions
@@ -86,6 +86,12 @@ def _items_for(actor: Actor, gate: Gate, may_change: bool) -> list[str]:
         if not item["answer"]:
             texts.append(item["text"])
     return texts
+
+
+def say_what_was_wrong(error: CredentialsRefused, done: str) -> None:
+    """In the words of a form: which of the two was not right, and that nothing happened."""
+    what = "code" if "code" in error.errors else "password"
+    error.detail, error.errors = f"The {what} is not right, so nothing was {done}. Try again.", {what: ["Not right."]}
 
 
 @dataclass(frozen=True, slots=True)

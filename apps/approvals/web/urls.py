@@ -2,14 +2,19 @@
 
 from django.urls import path
 
-from apps.approvals.web import gate, views
+from apps.approvals.web import gate, policies, views, waivers
 
 app_name = "approvals"
 urlpatterns = [
     path("inbox/", views.inbox, name="inbox"),
+    path("policies/", policies.listing, name="policies"),
+    path("policies/new/", policies.edit, name="policy-new"),
+    path("policies/<uuid:policy_id>/", policies.detail, name="policy"),
     path("gates/new/", views.open_gate, name="open"),
     path("gates/<uuid:gate_id>/", gate.detail, name="gate"),
     path("gates/<uuid:gate_id>/evidence.json", gate.evidence, name="evidence"),
+    path("gates/<uuid:gate_id>/waivers/", waivers.ask, name="ask-waiver"),
+    path("gates/<uuid:gate_id>/waivers/<uuid:waiver_id>/sign/", waivers.sign, name="sign-waiver"),
     path("gates/<uuid:gate_id>/answer/", gate.answer, name="answer"),
     path("gates/<uuid:gate_id>/request/", gate.request_signatures, name="request"),
     path("gates/<uuid:gate_id>/sign/", gate.sign, name="sign"),

@@ -117,9 +117,21 @@ class UseCaseDetailSerializer(UseCaseSerializer):
     moves = MoveSerializer(many=True)
     time_in_stages = serializers.SerializerMethodField()
     next_stage = serializers.SerializerMethodField()
+    predecessor = serializers.SerializerMethodField()
+    successors = serializers.SerializerMethodField()
 
     class Meta(UseCaseSerializer.Meta):
-        fields = [*UseCaseSerializer.Meta.fields, "integrations", "people", "moves", "time_in_stages", "next_stage"]
+        fields = [
+            *UseCaseSerializer.Meta.fields, "integrations", "people", "moves", "time_in_stages", "next_stage", "predecessor", "successors",
+        ]  # fmt: skip
+
+    def get_predecessor(self, usecase: UseCase) -> str | None:
+        """Slug of the use case whose idea it builds anew, where the caller may see that."""
+        return next((u.slug for u in selectors.relatives(self.context["actor"], usecase) if u.id == usecase.predecessor_id), None)
+
+    def get_successors(self, usecase: UseCase) -> list[str]:
+        """Slugs of those that build its idea anew, where the caller may see them."""
+        return [u.slug for u in selectors.relatives(self.context["actor"], usecase) if u.predecessor_id == usecase.id]
 
     def get_time_in_stages(self, usecase: UseCase) -> list[dict[str, Any]]:
         """Each stay with its length in seconds."""

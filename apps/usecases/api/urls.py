@@ -2,9 +2,10 @@
 
 from django.urls import path
 
-from apps.usecases.api import views
+from apps.usecases.api import stalled, views
 
 urlpatterns = [
+    path("stalled-usecases/", stalled.StalledView.as_view()),
     path("usecases/", views.UseCasesView.as_view()),
     path("usecases/<str:ref>/", views.UseCaseView.as_view()),
     path("usecases/<str:ref>/requirements/", views.RequirementsView.as_view()),

@@ -34,7 +34,7 @@ from apps.usecases.models import UseCase
 
 def detail(actor: Actor, ref: Any, code: int = status.HTTP_200_OK) -> Response:
     """One use case as it now stands."""
-    return Response(UseCaseDetailSerializer(selectors.usecase(actor, ref)).data, status=code)
+    return Response(UseCaseDetailSerializer(selectors.usecase(actor, ref), context={"actor": actor}).data, status=code)
 
 
 class UseCasesView(ListView):

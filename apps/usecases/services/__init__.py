@@ -10,7 +10,8 @@ from apps.usecases.services.describe import (
     set_requirements,
     update_usecase,
 )
-from apps.usecases.services.stages import fall_back, promote, put_on_hold, resume, stop
+from apps.usecases.services.stages import fall_back, promote, put_on_hold, resume, stop, stop_by_gate
+from apps.usecases.services.successors import succeed
 
 __all__ = [
     "add_integration",
@@ -24,6 +25,8 @@ __all__ = [
     "resume",
     "set_requirements",
     "stop",
+    "stop_by_gate",
+    "succeed",
     "take_access",
     "update_usecase",
 ]

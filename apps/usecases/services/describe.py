@@ -15,11 +15,12 @@ from apps.registry.models import RegisteredModel
 from apps.usecases import rules, selectors
 from apps.usecases.models import FunctionAccess, IntegrationPoint, Person, Requirements, UseCase, UsedModel
 from apps.usecases.services import lock
+from apps.usecases.services.stages import hold_for_tier
 
 WORDS = ("name", "problem", "decision_supported", "output_users", "risk_reason", "currency")
 
 
-def _free_slug(name: str) -> str:
+def free_slug(name: str) -> str:
     """The name as a slug, numbered when it is taken or the address of a page; an id is no slug, as addresses take both."""
     base = slugify(name)
     base = f"usecase-{base}" if selectors.is_uuid(base) else base
@@ -74,7 +75,7 @@ def create_usecase(
     for _ in range(5):  # a rival may take the slug between the look and the insert
         try:
             with transaction.atomic():
-                usecase = UseCase.objects.create(slug=_free_slug(name), **fields)
+                usecase = UseCase.objects.create(slug=free_slug(name), **fields)
             break
         except IntegrityError:
             continue
@@ -115,6 +116,8 @@ def update_usecase(*, actor: Actor, usecase_id: Any, **fields: Any) -> UseCase:
         for name, value in changed.items():
             setattr(usecase, name, value)
         usecase.save(update_fields=[*changed])
+        if "risk_tier" in changed and rules.is_raised(before["risk_tier"], usecase.risk_tier):
+            hold_for_tier(actor=actor, usecase=usecase, before=before["risk_tier"], after=usecase.risk_tier)
         audit.record(
             "usecases.usecase.changed", actor=actor, obj_type="usecase", obj_id=str(usecase.id), obj_label=usecase.name,
             usecase_id=str(usecase.id), before=before, after={k: str(v or "") for k, v in changed.items()},

@@ -48,7 +48,26 @@ def promote(*, actor: Actor, usecase_id: Any, to_stage: str, decision: Decision)
         raise NoLiveDecision("This decision is about something else. Request the gate for this use case and stage.")
     if not decisions.is_live(decision.id):
         raise NoLiveDecision(decisions.state_of(decisions.decision(decision.id)))
-    return _move(actor=actor, usecase=usecase, to_stage=to_stage, action="usecases.stage.promoted", decision=decision)
+    _move(actor=actor, usecase=usecase, to_stage=to_stage, action="usecases.stage.promoted", decision=decision)
+    if to_stage == "retired":
+        for old in decisions.live().filter(usecase_id=usecase.id).exclude(environment=""):
+            decisions_services.revoke(actor=actor, decision_id=old.id, reason="The use case was retired.")
+    return usecase
+
+
+def hold_for_tier(*, actor: Actor, usecase: UseCase, before: str, after: str) -> int:
+    """Suspend what was approved under a lower risk tier, until the gate is passed under the policy of the new one.
+
+    Called by update_usecase, which has checked the actor and holds the lock; returns how many decisions are suspended.
+    """
+    held = 0
+    for decision in decisions.live().filter(usecase_id=usecase.id).exclude(environment=""):
+        decisions_services.place_hold(
+            actor=actor, decision_id=decision.id, source_type="tier", source_id=str(usecase.id),
+            reason=f"The risk tier was raised from {before} to {after}. Pass the gate into {decision.environment} again under its policy.",
+        )  # fmt: skip
+        held += 1
+    return held
 
 
 @transaction.atomic
@@ -88,7 +107,16 @@ def resume(*, actor: Actor, usecase_id: Any) -> UseCase:
 @transaction.atomic
 def stop(*, actor: Actor, usecase_id: Any, lesson: str) -> UseCase:
     """End the use case for good and keep what was learned. All its decisions are revoked."""
-    usecase = lock.changeable(actor, usecase_id)
+    return _stop(actor, lock.changeable(actor, usecase_id), lesson)
+
+
+@transaction.atomic
+def stop_by_gate(*, actor: Actor, usecase_id: Any, lesson: str) -> UseCase:
+    """The same, as the outcome of a gate. Only approvals calls this, after its own check of who signed."""
+    return _stop(actor, UseCase.objects.select_for_update(no_key=True).one("use case", id=usecase_id), lesson)
+
+
+def _stop(actor: Actor, usecase: UseCase, lesson: str) -> UseCase:
     if not lesson.strip():
         raise Invalid("lesson: write down what we learned; it is what a stopped use case leaves.", errors={"lesson": ["Needed."]})
     if usecase.stage == "stopped":

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from apps.approvals import services
+from apps.approvals import selectors, services
 from apps.core.actor import Actor
 from apps.core.doors import durable
 from apps.core.errors import DomainError
@@ -14,7 +14,10 @@ SHIPPED = Path(__file__).resolve().parents[2] / "policies"
 
 
 class Command(BaseCommand):
-    """Run after `migrate`; safe to repeat: a version that is published already stays as it is."""
+    """Run after `migrate`; safe to repeat: a version that is published already stays as it is.
+
+    What a policy owner has published for a gate is never displaced by what ships.
+    """
 
     help = "Publish the gate policies in apps/approvals/policies (or --dir)."
 
@@ -29,7 +32,12 @@ class Command(BaseCommand):
             raise CommandError(f"There are no *.yaml files in {options['dir']}.")
         for file in files:
             try:
-                policy, new = durable(services.publish_policy)(actor=Actor.system("load_policies"), text=file.read_text())
+                text = file.read_text()
+                body = services.check_policy(text=text)
+                if own := selectors.published_by_person(body["gate"], body["tier"]):
+                    self.stdout.write(f"{body['name']} {body['version']}: left out, {own} was published here by {own.printed_name}")
+                    continue
+                policy, new = durable(services.publish_policy)(actor=Actor.system("load_policies"), text=text)
             except DomainError as error:
                 raise CommandError(f"{file.name}: {error.detail}") from error
             self.stdout.write(f"{policy}: {'published' if new else 'there already'}")

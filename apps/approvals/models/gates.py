@@ -1,35 +1,17 @@
-"""Gate policies, gates with their frozen evidence, attestations and signatures."""
+"""Gates with their frozen evidence, attestations and signatures."""
+
+from typing import Any
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from apps.approvals.models.policies import PolicyVersion
 from apps.core.actor import Actor, Function
 from apps.core.models import BaseModel, VisibleQuerySet
 from apps.usecases.models import UseCase
 
-
-class PolicyVersion(BaseModel):
-    """One published version of a gate policy. Never changed: a gate keeps the version it began under."""
-
-    name = models.CharField(max_length=100)
-    version = models.PositiveIntegerField()
-    tier = models.CharField(max_length=20, default="any")
-    gate = models.CharField(max_length=30)
-    body = models.JSONField()
-    digest = models.CharField(max_length=80)
-    published_at = models.DateTimeField()
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["name", "version"], name="approvals_policy_version_once")]
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.version}"
-
-    @property
-    def quorum(self) -> dict[str, int]:
-        """Function -> how many of it sign, in the order functions are always named."""
-        return {f.value: self.body["quorum"][f] for f in Function if f in self.body["quorum"]}
+MEANINGS = ("approved", "rejected", "abstain", "stopped", "rebuild")
 
 
 class GateQuerySet(VisibleQuerySet):
@@ -40,6 +22,10 @@ class GateQuerySet(VisibleQuerySet):
         if actor.sees_everything:
             return self
         return self.filter(usecase_id__in=UseCase.objects.visible_to(actor).values("id"))
+
+    def requested_by(self, user_id: Any) -> "GateQuerySet":
+        """Those this person began or requested."""
+        return self.filter(Q(requested_by_id=user_id) | Q(opened_by_id=user_id))
 
 
 class Gate(BaseModel):
@@ -52,13 +38,16 @@ class Gate(BaseModel):
         VERSION = "version"
 
     class State(models.TextChoices):
-        """draft: evidence is gathered; open: frozen, waits for signatures."""
+        """draft: evidence is gathered; open: frozen, waits for signatures. Every other state is an end."""
 
         DRAFT = "draft"
         OPEN = "open"
         APPROVED = "approved"
         REJECTED = "rejected"
         WITHDRAWN = "withdrawn"
+        STOPPED = "stopped"
+        REBUILT = "rebuilt"
+        LAPSED = "lapsed"
 
     usecase = models.ForeignKey("usecases.UseCase", on_delete=models.PROTECT, related_name="gates")
     kind = models.CharField(max_length=10, choices=Kind.choices)
@@ -99,7 +88,8 @@ class Gate(BaseModel):
             ),
             models.CheckConstraint(
                 name="approvals_approved_has_decision",
-                condition=Q(state="approved", decision__isnull=False) | (~Q(state="approved") & Q(decision__isnull=True)),
+                condition=Q(state__in=["approved", "rebuilt"], decision__isnull=False)
+                | (~Q(state__in=["approved", "rebuilt"]) & Q(decision__isnull=True)),
             ),
         ]
 
@@ -133,8 +123,11 @@ class Signature(BaseModel):
     signer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="signatures")
     printed_name = models.CharField(max_length=200)
     function = models.CharField(max_length=20, choices=[(f.value, f.value) for f in Function])
-    meaning = models.CharField(max_length=20, choices=[("approved", "approved"), ("rejected", "rejected")])
+    meaning = models.CharField(max_length=20, choices=[(m, m) for m in MEANINGS])
+    # Why; for `stopped` the lesson, for `rebuild` why this architecture cannot go on.
     comment = models.TextField(blank=True, default="")
+    # What would change a refusal.
+    would_change = models.TextField(blank=True, default="")
     method = models.CharField(max_length=50, default="password")
     signed_at = models.DateTimeField()
     evidence_digest = models.CharField(max_length=80)
