@@ -62,6 +62,8 @@ AUDIT_CATALOGUES = [f"{a}.audit_actions" for a in INSTALLED_APPS if a.startswith
 AUDIT_USECASE_SCOPE = "apps.usecases.selectors.visible_ids"
 # The same for the registry: which models a person's use cases use.
 REGISTRY_USECASE_SCOPE = "apps.usecases.selectors.registry_scope"
+# In which functions a person signs for somebody who is away.
+USECASE_DELEGATIONS = "apps.approvals.selectors.delegated_functions"
 # Aliases that say what runs where, and the environment whose decision each follows; compared without case and compatibility forms.
 PROTECTED_ALIASES = env.pairs("GATEHOUSE_PROTECTED_ALIASES", {"champion": "production", "production": "production"})
 # Tags that begin so say what was decided: nobody sets them on a version without a live decision.

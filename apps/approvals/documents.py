@@ -56,17 +56,31 @@ def waivers(gate: Gate) -> dict[str, dict[str, Any]]:
     }
 
 
+def attachments(gate: Gate) -> dict[str, dict[str, Any]]:
+    """Item -> the files beside its answer, by name and digest; without their content."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in gate.attachments.defer("content").order_by("at", "id") if "attachments" not in prefetched(gate) else gate.attachments.all():
+        files = found.setdefault(row.item, {"attachments": []})["attachments"]
+        files.append({"id": str(row.id), "name": row.name, "size": row.size, "digest": row.digest})
+    return found
+
+
+def prefetched(gate: Gate) -> set[str]:
+    """What was read along with the gate."""
+    return set(getattr(gate, "_prefetched_objects_cache", {}))
+
+
 def attested(gate: Gate) -> list[dict[str, Any]]:
     """Every item of the policy with the answer in force, if there is one."""
     answers = {a.item: a for a in gate.attestations.all() if a.superseded_at is None}
-    waived, rows = waivers(gate), []
+    waived, files, rows = waivers(gate), attachments(gate), []
     for item in gate.policy.body["attestations"]:
         said = answers.get(item["item"])
         rows.append(
             {
                 **item, "answer": said.answer if said else "", "note": said.note if said else "",
                 "by": str(said.by) if said else "", "at": said.at if said else None,
-                **waived.get(item["item"], {}),
+                **files.get(item["item"], {}), **waived.get(item["item"], {}),
             }
         )  # fmt: skip
     return rows

@@ -1,13 +1,14 @@
-"""What every door that takes a signature does: one durable call, and a failed password written down after it rolled back."""
+"""What REST and pages share: a signature in one durable call with a failed password written down, and a file to be saved."""
 
 from typing import Any
 
+from django.http import HttpResponse
 from django.views.decorators.debug import sensitive_variables
 
 from apps.accounts import services as accounts
 from apps.accounts.models import User
 from apps.approvals import services
-from apps.approvals.models import Gate, PolicyVersion, Waiver
+from apps.approvals.models import Attachment, Gate, PolicyVersion, Waiver
 from apps.core.actor import Actor
 from apps.core.doors import call
 from apps.core.errors import CredentialsRefused
@@ -43,3 +44,12 @@ def sign_waiver(*, actor: Actor, waiver_id: Any, **given: Any) -> Waiver:
     """services.sign_waiver in its own durable transaction; never call it inside one."""
     found: Waiver = _signed(services.sign_waiver, f"waiver {waiver_id}", actor=actor, waiver_id=waiver_id, **given)
     return found
+
+
+def file_response(row: Attachment) -> HttpResponse:
+    """The file, to be saved and never shown inside a page."""
+    response = HttpResponse(bytes(row.content), content_type=row.content_type)
+    response.headers["Content-Disposition"] = f'attachment; filename="{row.name.encode("ascii", "replace").decode()}"'
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = "private, no-store"
+    return response

@@ -147,6 +147,18 @@ def check_four_eyes(
         raise FourEyesRequired("You made this model version, so somebody else has to sign it. Ask another approver.")
 
 
+def check_four_eyes_for(
+    *, name: str, user_id: Any, requesters: Iterable[Any], author: bool, excluded: Mapping[str, bool] = MappingProxyType({})
+) -> None:
+    """The same of an absent approver: what they may not sign, nobody signs for them."""
+    try:
+        check_four_eyes(user_id=user_id, requesters=requesters, author=author, excluded=excluded)
+    except FourEyesRequired as error:
+        raise FourEyesRequired(
+            f"{name} requested this gate or made the model version, so nobody signs it for them. Ask another approver."
+        ) from error
+
+
 def check_password_given(password: str) -> None:
     """A signature takes the password in the same call; an empty one is not counted as a wrong one."""
     if not password:
@@ -257,7 +269,7 @@ def changes(frozen: Mapping[str, Any], live: Mapping[str, Any]) -> list[dict[str
             before = _result(was)
             out.append({"what": was["title"], "before": before, "after": after if after != before else f"{after} (its source changed)"})
     for was, now in _pairs(frozen["attestations"], live["attestations"]):
-        if any(was.get(k) != now.get(k) for k in ("answer", "note", "waiver")):
+        if any(was.get(k) != now.get(k) for k in ("answer", "note", "waiver", "attachments")):
             out.append({"what": was.get("text", ""), "before": _said(was), "after": _said(now)})
     return out
 

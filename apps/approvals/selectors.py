@@ -9,10 +9,11 @@ from django.db.models.fields.json import KeyTextTransform, KeyTransform
 from django.db.models.functions import Cast, Coalesce
 
 from apps.accounts import selectors as accounts
-from apps.accounts.models import User
+from apps.accounts.models import RoleAssignment, User
 from apps.approvals import documents, rules, waiver_rules
-from apps.approvals.models import Attestation, Gate, GateQuerySet, PolicyVersion, Signature, Waiver
+from apps.approvals.models import Attachment, Attestation, Comment, Delegation, Gate, GateQuerySet, PolicyVersion, Signature, Waiver
 from apps.core.actor import Actor, Function, Role
+from apps.core.clock import now
 from apps.core.errors import DomainError, NotFound
 from apps.decisions import selectors as decisions
 from apps.decisions.models import Decision, Hold
@@ -74,6 +75,26 @@ def gates_under(gate: str, tier: str) -> GateQuerySet:
     return rows if tier == "any" else rows.filter(usecase__risk_tier=tier)  # type: ignore[return-value]
 
 
+def delegations(actor: Actor) -> QuerySet[Delegation]:
+    """Delegations the actor gave or took, newest first; all for those who see everything."""
+    rows = Delegation.objects.select_related("delegator", "delegate").order_by("-id")
+    return rows if actor.sees_everything else rows.filter(Q(delegator_id=actor.user_id) | Q(delegate_id=actor.user_id))
+
+
+def delegated_to(user_id: Any) -> QuerySet[Delegation]:
+    """Delegations by which this person signs for somebody now, of approvers who still hold the function."""
+    moment = now()
+    holds = RoleAssignment.objects.filter(user_id=OuterRef("delegator_id"), role=Role.APPROVER, function=OuterRef("function"))
+    return Delegation.objects.filter(
+        Exists(holds), delegate_id=user_id, ended_at=None, starts_at__lte=moment, ends_at__gt=moment, delegator__is_active=True
+    )
+
+
+def delegated_functions(user_id: Any) -> QuerySet[Any]:
+    """The functions of those; use cases ask by name (settings.USECASE_DELEGATIONS)."""
+    return delegated_to(user_id).values("function")
+
+
 def gates(actor: Actor, *, usecase_id: Any = None, state: str = "", waiting: bool = False) -> QuerySet[Gate]:
     """Visible gates, newest first, with what a list shows in a constant number of queries. waiting: those that wait on the actor."""
     rows = waiting_on(actor) if waiting else Gate.objects.visible_to(actor)
@@ -88,8 +109,11 @@ def gates(actor: Actor, *, usecase_id: Any = None, state: str = "", waiting: boo
 
 def waiting_on(actor: Actor) -> QuerySet[Gate]:
     """Open gates that this person's signature would bring forward: function asked for and not complete, not theirs, not signed."""
-    functions = sorted(actor.functions.intersection(Function)) if actor.has_role(Role.APPROVER) else []
-    if not functions or not actor.user_id:
+    if not actor.user_id:
+        return Gate.objects.none()
+    own = actor.functions.intersection(Function) if actor.has_role(Role.APPROVER) else frozenset()
+    functions = sorted({*own, *delegated_to(actor.user_id).values_list("function", flat=True)})
+    if not functions:
         return Gate.objects.none()
     wanted = Q(pk__in=[])
     rows = Gate.objects.visible_to(actor).filter(state=Gate.State.OPEN)
@@ -112,8 +136,8 @@ def waiting_on(actor: Actor) -> QuerySet[Gate]:
 
 
 def count_waiting_on(actor: Actor) -> int:
-    """How many gates wait on this person: one query, none for people who do not sign."""
-    return waiting_on(actor).count() if actor.has_role(Role.APPROVER) else 0
+    """How many gates wait on this person: two queries, one for people who sign for nobody."""
+    return waiting_on(actor).count()
 
 
 def gate(actor: Actor, gate_id: Any) -> Gate:
@@ -124,7 +148,9 @@ def gate(actor: Actor, gate_id: Any) -> Gate:
     answers = Prefetch("attestations", Attestation.objects.select_related("by").order_by("at"))
     signed = Prefetch("signatures", Signature.objects.select_related("signer").order_by("signed_at"))
     waived = Prefetch("waivers", Waiver.objects.select_related("asked_by").order_by("asked_at"))
-    return rows.prefetch_related(answers, signed, waived).one("gate", id=gate_id)
+    said = Prefetch("comments", Comment.objects.select_related("by").order_by("at"))
+    files = Prefetch("attachments", Attachment.objects.defer("content").order_by("at", "id"))
+    return rows.prefetch_related(answers, signed, waived, said, files).one("gate", id=gate_id)
 
 
 def asks_credentials(actor: Actor, gate_id: Any) -> bool:
@@ -173,6 +199,9 @@ class GatePage:
     may_withdraw: bool
     may_waive: list[tuple[str, str]]
     signs_waivers: bool
+    standing_in: list[Delegation]
+    signs_for_self: bool
+    comments: list[Comment]
 
 
 def gate_page(actor: Actor, gate_id: Any) -> GatePage:
@@ -194,7 +223,9 @@ def gate_page(actor: Actor, gate_id: Any) -> GatePage:
         seats.append(Seat(function, needed, given, max(needed - len(given), 0)))
     may_change = usecases.may_change(actor, found.usecase_id)
     changes = rules.changes(document, current) if found.state == Gate.State.OPEN else []
-    functions, why_not = _my_signature(actor, found, valid, changes)
+    is_open = found.state == Gate.State.OPEN and actor.user_id is not None
+    standing_in = list(delegated_to(actor.user_id).select_related("delegator")) if is_open else []
+    functions, why_not = _my_signature(actor, found, valid, changes, standing_in)
     theirs = actor.user_id is not None and actor.user_id in {str(found.opened_by_id), str(found.requested_by_id)}
     draft = found.state == Gate.State.DRAFT
     signs = bool(functions) or (actor.has_role(Role.APPROVER) and waiver_rules.SIGNER in actor.functions)
@@ -210,6 +241,8 @@ def gate_page(actor: Actor, gate_id: Any) -> GatePage:
         may_withdraw=may_change and found.state in (Gate.State.DRAFT, Gate.State.OPEN),
         may_waive=_may_waive(found, shown) if may_change else [],
         signs_waivers=actor.has_role(Role.APPROVER) and waiver_rules.SIGNER in actor.functions,
+        standing_in=[d for d in standing_in if d.function in functions], signs_for_self=any(f in actor.functions for f in functions),
+        comments=list(found.comments.all()),
     )  # fmt: skip
 
 
@@ -238,12 +271,17 @@ def _my_items(actor: Actor, found: Gate, may_change: bool) -> list[str]:
     return mine
 
 
-def _my_signature(actor: Actor, found: Gate, valid: list[Signature], changes: list[dict[str, str]]) -> tuple[list[str], str]:
+def _my_signature(
+    actor: Actor, found: Gate, valid: list[Signature], changes: list[dict[str, str]], standing_in: list[Delegation]
+) -> tuple[list[str], str]:
     """(functions the reader may sign in now, or why not). The signing service checks all of it again."""
-    if found.state != Gate.State.OPEN or not actor.has_role(Role.APPROVER) or actor.user_id is None:
+    if found.state != Gate.State.OPEN or actor.user_id is None:
         return [], ""
     quorum = found.policy.quorum
-    held = [f for f in quorum if f in actor.functions]
+    taken = {d.function for d in standing_in}
+    if not taken and not actor.has_role(Role.APPROVER):
+        return [], ""
+    held = [f for f in quorum if f in actor.functions or f in taken]
     if not held:
         return [], f"This gate asks for {', '.join(quorum)}; you sign for {', '.join(sorted(actor.functions))}."
     if any(str(s.signer_id) == actor.user_id for s in valid):

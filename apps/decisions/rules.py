@@ -10,9 +10,12 @@ ENVIRONMENTS = ("", "pilot", "production")
 MAX_VALID_DAYS = 1096
 
 
-def check_may_issue(actor: Actor) -> None:
-    """The signer whose signature met the quorum, or one of our own processes."""
-    if not (actor.is_system or actor.has_role(Role.APPROVER)):
+def check_may_issue(actor: Actor, *, standing_in: bool = False) -> None:
+    """The signer whose signature met the quorum, or one of our own processes.
+
+    standing_in: the signer is no approver and signed for one; approvals has checked the delegation.
+    """
+    if not (actor.is_system or actor.has_role(Role.APPROVER) or (standing_in and actor.user_id)):
         raise NotAllowed("A decision comes from a passed gate. Request the gate and have it signed.")
 
 

@@ -27,9 +27,10 @@ def issue(
     evidence_digest: str,
     valid_days: int,
     issued_to: str = "",
+    standing_in: bool = False,
 ) -> Decision:
     """Write the decision of a passed gate: one a gate. Raises Invalid naming the field, Conflict when the gate has one already."""
-    rules.check_may_issue(actor)
+    rules.check_may_issue(actor, standing_in=standing_in)
     rules.check_decision(kind=kind, environment=environment, stage_to=stage_to, artifact_digest=artifact_digest, valid_days=valid_days)
     moment = now()
     try:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import PASSWORD
 
-SIGNERS, ROUNDS = 12, 4
+SIGNERS, ROUNDS = 50, 20
 
 
 def _drop(connection, name: str) -> None:
@@ -88,7 +88,8 @@ def names(outcomes) -> Counter:
     return Counter(type(o).__name__ for o in outcomes)
 
 
-def test_many_signers_at_once_make_one_decision(as_application, policies, usecase, owner, engineer, actor_of, make_user):
+@pytest.mark.slow
+def test_fifty_signers_at_once_make_one_decision_in_each_of_twenty_rounds(as_application, policies, usecase, owner, engineer, actor_of, make_user):
     from apps.approvals import doors, services
     from apps.approvals.models import Gate, Signature
     from apps.audit.models import Event
@@ -115,6 +116,7 @@ def test_many_signers_at_once_make_one_decision(as_application, policies, usecas
         assert gate.state == "approved"
         assert Signature.objects.filter(gate=gate).count() == Decision.objects.filter(gate_id=gate.id).count() == 1
         assert Event.objects.filter(action="decisions.decision.issued", usecase_id=usecase.id).count() == 1
+        assert StageMove.objects.filter(usecase=usecase).count() == 1
         # The next round takes a use case that is a proposal again.
         from apps.usecases import services as usecases
 
@@ -202,3 +204,116 @@ def test_two_moves_by_one_decision_at_once_move_once(as_application, usecase, sy
     outcomes = all_at_once([lambda: call(services.promote, actor=system, usecase_id=usecase.id, to_stage="poc", decision=decision)] * 4)
     assert names(outcomes) == {"UseCase": 1, "Conflict": 3}, outcomes
     assert StageMove.objects.count() == 1
+
+
+def _signing(gate, actor, function, **more):
+    from apps.approvals import doors
+
+    given = {"meaning": "approved", "comment": "", "evidence_digest": gate.evidence_digest, "password": PASSWORD} | more
+    return lambda: doors.sign(actor=actor, gate_id=gate.id, function=function, **given)
+
+
+def test_the_same_approver_in_many_tabs_signs_once(as_application, pilot_gate, risk, actor_of):
+    from apps.approvals.models import Signature
+
+    actor = actor_of(risk)
+    as_application()
+    assert names(all_at_once([_signing(pilot_gate, actor, "risk")] * 8)) == {"Gate": 1, "Conflict": 7}
+    assert Signature.objects.filter(gate=pilot_gate, signer=risk).count() == 1
+
+
+def test_an_approver_who_loses_the_role_while_signing_has_signed_before_or_not_at_all(as_application, policies, usecase, owner, engineer, actor_of, make_user, system):
+    """Whichever comes first: the trail never shows the signature after the removal."""
+    from apps.accounts import services as accounts
+    from apps.approvals import services
+    from apps.approvals.models import Signature
+    from apps.audit.models import Event
+    from apps.core.doors import call
+
+    people = [make_user("approver:business") for _ in range(6)]
+    actors = [actor_of(p) for p in people]
+    requester, answers = actor_of(engineer), actor_of(owner)
+    as_application()
+    gate = services.open_gate(actor=requester, usecase_id=usecase.id, to_stage="poc")
+    services.attest(actor=answers, gate_id=gate.id, item="described", answer="yes", note="Yes.")
+    gate = services.request_gate(actor=requester, gate_id=gate.id)
+    for person, actor in zip(people, actors, strict=True):
+        remove = lambda person=person: call(accounts.remove_role, actor=system, user=person, role="approver", function="business")  # noqa: E731
+        signed, removed = all_at_once([_signing(gate, actor, "business", meaning="abstain", comment="Racing."), remove])
+        assert removed is None, removed
+        assert type(signed).__name__ in ("Gate", "NotAllowed"), signed
+        there = Signature.objects.filter(gate=gate, signer=person).exists()
+        assert there == (type(signed).__name__ == "Gate")
+        if there:
+            removal = Event.objects.get(action="accounts.role.removed", obj_id=str(person.id))
+            act = Event.objects.filter(action="approvals.gate.signed", actor_id=f"user:{person.id}").get()
+            assert act.id < removal.id or act.at <= removal.at
+
+
+def test_a_requester_who_also_holds_the_role_never_gets_in_beside_others(as_application, pilot_gate, engineer, business, risk, actor_of, system):
+    from apps.accounts import services as accounts
+    from apps.approvals.models import Signature
+
+    for function in ("business", "risk"):
+        accounts.assign_role(actor=system, user=engineer, role="approver", function=function)
+    theirs, others = actor_of(engineer), {"business": actor_of(business), "risk": actor_of(risk)}
+    as_application()
+    calls = [_signing(pilot_gate, theirs, f) for f in others for _ in range(3)] + [_signing(pilot_gate, a, f) for f, a in others.items()]
+    found = names(all_at_once(calls))
+    assert found["Gate"] == 2 and found["FourEyesRequired"] + found["Conflict"] == 6, found
+    pilot_gate.refresh_from_db()
+    assert pilot_gate.state == "approved" and not Signature.objects.filter(signer=engineer).exists()
+
+
+def test_an_absent_approver_and_their_delegate_at_once_are_one_voice(as_application, pilot_gate, risk, make_user, actor_of):
+    from datetime import timedelta
+
+    from apps.approvals import services
+    from apps.approvals.models import Signature
+    from apps.core.clock import now
+
+    delegate = make_user("stakeholder")
+    services.delegate(
+        actor=actor_of(risk), delegate=delegate, function="risk", starts_at=now() - timedelta(hours=1), ends_at=now() + timedelta(days=1),
+        reason="Away.",
+    )  # fmt: skip
+    own, stand_in = actor_of(risk), actor_of(delegate)
+    as_application()
+    calls = [_signing(pilot_gate, own, "risk"), _signing(pilot_gate, stand_in, "risk", on_behalf_of=risk.id)] * 3
+    assert names(all_at_once(calls)) == {"Gate": 1, "Conflict": 5}
+    assert Signature.objects.filter(gate=pilot_gate).count() == 1
+
+
+def test_two_who_delegate_to_each_other_at_once_do_not_make_a_circle(as_application, make_user, actor_of):
+    from datetime import timedelta
+
+    from apps.approvals import services
+    from apps.approvals.models import Delegation
+    from apps.core.clock import now
+    from apps.core.doors import call
+
+    first, second = make_user("approver:risk"), make_user("approver:risk")
+    actors = [actor_of(first), actor_of(second)]
+    as_application()
+    terms = {"function": "risk", "starts_at": now(), "ends_at": now() + timedelta(days=1), "reason": "Away."}
+    outcomes = all_at_once(
+        [
+            lambda: call(services.delegate, actor=actors[0], delegate=second, **terms),
+            lambda: call(services.delegate, actor=actors[1], delegate=first, **terms),
+        ]
+    )
+    assert names(outcomes) == {"Delegation": 1, "Conflict": 1}, outcomes
+    assert Delegation.objects.count() == 1
+
+
+def test_two_policy_owners_publish_the_same_version_once(as_application, make_user, actor_of):
+    from apps.approvals import doors
+    from apps.approvals.models import PolicyVersion
+    from tests.approvals.conftest import policy
+
+    actors = [actor_of(make_user("policy_owner")) for _ in range(4)]
+    texts = [policy("proposal_poc", {"business": n + 1}, checks=[{"check": "usecases.complete"}]) for n in range(4)]
+    as_application()
+    outcomes = all_at_once([lambda a=a, t=t: doors.publish(actor=a, text=t, password=PASSWORD) for a, t in zip(actors, texts, strict=True)])
+    assert names(outcomes) == {"tuple": 1, "Conflict": 3}, outcomes
+    assert PolicyVersion.objects.count() == 1

@@ -95,7 +95,7 @@ class SignatureSerializer(serializers.ModelSerializer):
     class Meta:
         model = Signature
         fields = [
-            "id", "printed_name", "function", "meaning", "comment", "would_change", "method", "signed_at", "evidence_digest", "void_at",
+            "id", "printed_name", "on_behalf_of_name", "function", "meaning", "comment", "would_change", "method", "signed_at", "evidence_digest", "void_at",
             "void_reason",
         ]  # fmt: skip
 
@@ -179,6 +179,7 @@ def page_json(page: GatePage) -> dict[str, Any]:
         "me": {
             "may_sign_as": page.my_functions, "why_not": page.why_not, "may_attest": page.my_items, "may_request": page.may_request,
             "may_withdraw": page.may_withdraw,
+            "stands_in_for": [{"id": str(d.delegator_id), "name": str(d.delegator), "function": d.function} for d in page.standing_in],
         },
     }  # fmt: skip
 
@@ -221,6 +222,9 @@ class SignSerializer(serializers.Serializer):
     meaning = serializers.ChoiceField(choices=rules.MEANINGS)
     comment = serializers.CharField(required=False, allow_blank=True, default="")
     would_change = serializers.CharField(required=False, allow_blank=True, default="")
+    on_behalf_of = serializers.UUIDField(
+        required=False, allow_null=True, default=None, help_text="the approver who delegated the function to you; see GET /api/v1/delegations/"
+    )
     evidence_digest = serializers.CharField(max_length=80)
     password = serializers.CharField(
         max_length=200, write_only=True, trim_whitespace=False, required=False, allow_blank=True, default="",

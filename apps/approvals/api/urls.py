@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.approvals.api import policies, views, waivers
+from apps.approvals.api import delegations, policies, talk, views, waivers
 
 urlpatterns = [
     path("gates/", views.GatesView.as_view()),
@@ -13,6 +13,11 @@ urlpatterns = [
     path("gates/<uuid:gate_id>/withdraw/", views.WithdrawView.as_view()),
     path("gates/<uuid:gate_id>/evidence/", views.EvidenceView.as_view()),
     path("gates/<uuid:gate_id>/waivers/", waivers.WaiversView.as_view()),
+    path("gates/<uuid:gate_id>/comments/", talk.CommentsView.as_view()),
+    path("gates/<uuid:gate_id>/attachments/", talk.AttachmentsView.as_view()),
+    path("gates/<uuid:gate_id>/attachments/<uuid:attachment_id>/", talk.AttachmentView.as_view()),
+    path("delegations/", delegations.DelegationsView.as_view()),
+    path("delegations/<uuid:delegation_id>/", delegations.DelegationView.as_view()),
     path("waivers/<uuid:waiver_id>/signature/", waivers.WaiverSignatureView.as_view()),
     path("policies/", policies.PoliciesView.as_view()),
     path("policies/check/", policies.PolicyCheckView.as_view()),

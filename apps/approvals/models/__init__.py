@@ -1,7 +1,11 @@
 """Tables of approvals."""
 
+from apps.approvals.models.delegations import Delegation
 from apps.approvals.models.gates import Attestation, Gate, GateQuerySet, Signature
 from apps.approvals.models.policies import PolicyVersion
+from apps.approvals.models.talk import Attachment, Comment
 from apps.approvals.models.waivers import Reminder, Waiver
 
-__all__ = ["Attestation", "Gate", "GateQuerySet", "PolicyVersion", "Reminder", "Signature", "Waiver"]
+__all__ = [
+    "Attachment", "Attestation", "Comment", "Delegation", "Gate", "GateQuerySet", "PolicyVersion", "Reminder", "Signature", "Waiver",
+]  # fmt: skip

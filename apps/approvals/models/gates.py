@@ -4,7 +4,8 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
 
 from apps.approvals.models.policies import PolicyVersion
 from apps.core.actor import Actor, Function
@@ -121,6 +122,9 @@ class Signature(BaseModel):
 
     gate = models.ForeignKey(Gate, on_delete=models.PROTECT, related_name="signatures")
     signer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="signatures")
+    # Whom the signer stood in for, by a delegation in force then.
+    on_behalf_of = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="signatures_by_delegates")
+    on_behalf_of_name = models.CharField(max_length=200, blank=True, default="")
     printed_name = models.CharField(max_length=200)
     function = models.CharField(max_length=20, choices=[(f.value, f.value) for f in Function])
     meaning = models.CharField(max_length=20, choices=[(m, m) for m in MEANINGS])
@@ -137,5 +141,9 @@ class Signature(BaseModel):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["gate", "signer"], condition=Q(void_at=None), name="approvals_one_signature_a_person"),
+            # Whoever writes it, a person's voice counts once.
+            models.UniqueConstraint(
+                F("gate"), Coalesce("on_behalf_of", "signer"), condition=Q(void_at=None), name="approvals_one_voice_a_person"
+            ),
             models.CheckConstraint(name="approvals_refusal_has_words", condition=Q(meaning="approved") | ~Q(comment="")),
         ]

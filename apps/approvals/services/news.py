@@ -5,7 +5,7 @@ from typing import Any
 
 from apps.accounts import selectors as accounts
 from apps.approvals import rules, waiver_rules
-from apps.approvals.models import Gate, Signature, Waiver
+from apps.approvals.models import Comment, Gate, Signature, Waiver
 from apps.core.actor import Actor, Role
 from apps.core.clock import iso
 from apps.decisions.models import Decision
@@ -152,3 +152,11 @@ def gate_lapsed(actor: Actor, gate: Gate) -> None:
     """The policy lets a gate lapse when signatures are late."""
     text = f"Signatures were due on {gate.due_at:%Y-%m-%d} and did not come, so nothing was decided. A new gate can be begun."
     _tell("gate.lapsed", actor, gate, f"Lapsed: {_what(gate)}", text, _concerned(gate) | _signers(gate))
+
+
+def commented(actor: Actor, gate: Gate, comment: Comment) -> None:
+    """Somebody wrote on the gate: those concerned hear it, those asked to sign, and everybody who wrote there before."""
+    wrote = set(gate.comments.values_list("by_id", flat=True))
+    people = _concerned(gate) | wrote | (_signers(gate) if gate.frozen_at else set())
+    title = f"{'A question' if comment.kind == 'question' else 'A comment'} on {_what(gate)}"
+    _tell("gate.commented", actor, gate, title, comment.text, people, comment=str(comment.id), kind=comment.kind)

@@ -34,7 +34,7 @@ def rebuild(actor: Actor, gate: Gate, signature: Signature) -> Gate:
     decision = decisions.issue(
         actor=actor, usecase_id=successor.id, kind="stage", stage_to="poc", environment="", model_version_id=None, model_version_label="",
         artifact_digest="", gate_id=gate.id, evidence_digest=gate.evidence_digest, valid_days=gate.policy.body["valid_days"],
-        issued_to=gate.requested_by.email if gate.requested_by else "",
+        issued_to=gate.requested_by.email if gate.requested_by else "", standing_in=signature.on_behalf_of_id is not None,
     )  # fmt: skip
     gate.state, gate.decided_at, gate.decision = Gate.State.REBUILT, now(), decision
     gate.save(update_fields=["state", "decided_at", "decision"])

@@ -92,14 +92,7 @@ def attest(*, actor: Actor, gate_id: Any, item: str, answer: str, note: str) -> 
     # What was waived on an approved gate is answered later, which ends the waiver.
     waived = gate.state == Gate.State.APPROVED and gate.waivers.filter(subject=item, state="signed").exists()
     rules.check_state(gate.state, Gate.State.DRAFT, *([Gate.State.APPROVED] if waived else []))
-    asked = next((i for i in gate.policy.body["attestations"] if i["item"] == item), None)
-    if asked is None:
-        known = ", ".join(i["item"] for i in gate.policy.body["attestations"]) or "none"
-        raise Invalid(f"item: this gate has no item {item!r}. It has: {known}.", errors={"item": ["Unknown."]})
-    people = {str(gate.usecase.owner_id), str(gate.usecase.sponsor_id)}
-    person = rules.check_may_attest(
-        actor, asked["owner"], is_owner=actor.user_id in people, may_change=usecases.may_change(actor, gate.usecase_id)
-    )
+    person = check_answerer(actor, gate, item)
     note = rules.check_answer(answer, note)
     moment = now()
     gate.attestations.filter(item=item, superseded_at=None).update(superseded_at=moment)
@@ -109,6 +102,17 @@ def attest(*, actor: Actor, gate_id: Any, item: str, answer: str, note: str) -> 
         usecase_id=str(gate.usecase_id), after={"item": item, "answer": answer, "note": note},
     )  # fmt: skip
     return row
+
+
+def check_answerer(actor: Actor, gate: Gate, item: str) -> str:
+    """That the gate asks for this item and the actor answers it; returns their user id."""
+    asked = next((i for i in gate.policy.body["attestations"] if i["item"] == item), None)
+    if asked is None:
+        known = ", ".join(i["item"] for i in gate.policy.body["attestations"]) or "none"
+        raise Invalid(f"item: this gate has no item {item!r}. It has: {known}.", errors={"item": ["Unknown."]})
+    people = {str(gate.usecase.owner_id), str(gate.usecase.sponsor_id)}
+    may_change = usecases.may_change(actor, gate.usecase_id)
+    return rules.check_may_attest(actor, asked["owner"], is_owner=actor.user_id in people, may_change=may_change)
 
 
 def _void_signatures(actor: Actor, gate: Gate, reason: str) -> int:

@@ -10,7 +10,7 @@ from apps.accounts import services as accounts_services
 from apps.accounts.models import User
 from apps.approvals import documents, rules, selectors
 from apps.approvals.models import Gate, Signature
-from apps.approvals.services import news, outcomes
+from apps.approvals.services import delegations, news, outcomes
 from apps.approvals.services.requests import locked
 from apps.audit import services as audit
 from apps.core.actor import Actor, Role
@@ -36,6 +36,7 @@ def sign_gate(
     evidence_digest: str,
     password: str = "",
     code: str = "",
+    on_behalf_of: Any = None,
 ) -> Gate:
     """Sign the frozen evidence as an approver, giving the password again (and a code of the generator, where the signer has one): this
     verifies them, no caller may say it happened elsewhere.
@@ -43,6 +44,7 @@ def sign_gate(
     function: in which capacity (`risk`, ...); evidence_digest: of the document the signer read. meaning: `approved`; `rejected`
     (comment: why; would_change: what would change it); `abstain` (comment; counts for nothing); and for business `stopped`
     (comment: the lesson; ends the use case) and `rebuild` (comment: why; a linked successor begins at proof of concept).
+    on_behalf_of: id of the approver who delegated the function to the signer; neither may be excluded by four-eyes.
     The signature that meets the quorum also issues the decision and, for a stage gate, moves the use case, all in the caller's one
     transaction.
 
@@ -63,26 +65,30 @@ def sign_gate(
     rules.check_four_eyes(
         user_id=signer.id, requesters=(gate.requested_by_id, gate.opened_by_id), author=author, excluded=gate.policy.four_eyes
     )
+    absent = _absent(gate, signer, on_behalf_of, function) if on_behalf_of else None
     given = list(gate.signatures.filter(void_at=None))
+    voices = {s.on_behalf_of_id or s.signer_id for s in given} | {s.signer_id for s in given}
     rules.check_signature(
         function=function, meaning=meaning, comment=comment, quorum=gate.policy.quorum,
-        approvals=[s.function for s in given if s.meaning == "approved"], signed_before=any(s.signer_id == signer.id for s in given),
+        approvals=[s.function for s in given if s.meaning == "approved"], signed_before=signer.id in voices or (absent is not None and absent.id in voices),
         evidence_digest=evidence_digest, frozen_digest=gate.evidence_digest, would_change=would_change, to_stage=gate.to_stage,
     )  # fmt: skip
-    if not accounts.still_holds(signer.id, Role.APPROVER, function):
-        raise NotAllowed(f"You are not an approver for {function} (any more). Ask an administrator.")
+    if not accounts.still_holds(absent.id if absent else signer.id, Role.APPROVER, function):
+        who = f"{absent} is" if absent else "You are"
+        raise NotAllowed(f"{who} not an approver for {function} (any more). Ask an administrator.")
     if meaning == "approved":
         rules.check_unchanged(rules.changes(documents.frozen(gate), documents.live(gate)))
     signature = Signature.objects.create(
         gate=gate, signer=signer, printed_name=signer.get_full_name(), function=function, meaning=meaning, comment=comment.strip(),
         would_change=would_change.strip() if meaning == "rejected" else "",
         signed_at=now(), evidence_digest=gate.evidence_digest, method=method,
+        on_behalf_of=absent, on_behalf_of_name=absent.get_full_name() if absent else "",
     )  # fmt: skip
     audit.record(
         "approvals.gate.signed", actor=actor, obj_type="gate", obj_id=str(gate.id), obj_label=str(gate), usecase_id=str(gate.usecase_id),
         reason=signature.comment,
         after={
-            "signature": str(signature.id), "printed_name": signature.printed_name, "function": function, "meaning": meaning,
+            "signature": str(signature.id), "printed_name": signature.printed_name, "on_behalf_of": signature.on_behalf_of_name, "function": function, "meaning": meaning,
             "would_change": signature.would_change, "evidence_digest": gate.evidence_digest, "method": signature.method,
         },
     )  # fmt: skip
@@ -91,10 +97,20 @@ def sign_gate(
         return ends[meaning](actor, gate, signature)
     approvals = [s.function for s in given if s.meaning == "approved"] + ([function] if meaning == "approved" else [])
     if not rules.still_wanted(gate.policy.quorum, approvals):
-        news.approved(actor, gate, _approve(actor, gate))
+        news.approved(actor, gate, _approve(actor, gate, standing_in=absent is not None))
     else:
         news.signed(actor, gate, signature)
     return gate
+
+
+def _absent(gate: Gate, signer: User, on_behalf_of: Any, function: str) -> User:
+    """The approver in whose place is signed, by a delegation in force; four-eyes holds for them as well."""
+    row = delegations.in_force(delegator_id=on_behalf_of, delegate_id=signer.id, function=function)
+    rules.check_four_eyes_for(
+        name=str(row.delegator), user_id=row.delegator_id, requesters=(gate.requested_by_id, gate.opened_by_id),
+        author=rules.is_author_of(gate.model_version, row.delegator), excluded=gate.policy.four_eyes,
+    )  # fmt: skip
+    return row.delegator
 
 
 def _reject(actor: Actor, gate: Gate, signature: Signature) -> Gate:
@@ -108,7 +124,7 @@ def _reject(actor: Actor, gate: Gate, signature: Signature) -> Gate:
     return gate
 
 
-def _approve(actor: Actor, gate: Gate) -> Decision:
+def _approve(actor: Actor, gate: Gate, *, standing_in: bool = False) -> Decision:
     """The quorum is met: one decision, and the move it allows."""
     version = gate.model_version
     stage = gate.kind == Gate.Kind.STAGE
@@ -117,7 +133,7 @@ def _approve(actor: Actor, gate: Gate) -> Decision:
         environment=gate.environment, model_version_id=version.id if version else None,
         model_version_label=version.label if version else "", artifact_digest=version.artifact_digest if version else "",
         gate_id=gate.id, evidence_digest=gate.evidence_digest, valid_days=gate.policy.body["valid_days"],
-        issued_to=gate.requested_by.email if gate.requested_by else "",
+        issued_to=gate.requested_by.email if gate.requested_by else "", standing_in=standing_in,
     )  # fmt: skip
     gate.state, gate.decided_at, gate.decision = Gate.State.APPROVED, now(), decision
     gate.save(update_fields=["state", "decided_at", "decision"])

@@ -77,6 +77,7 @@ def sign(request: HttpRequest, gate_id: str) -> HttpResponse:
             comment=request.POST.get("comment", ""), would_change=request.POST.get("would_change", ""),
             evidence_digest=request.POST.get("evidence_digest", ""),
             password=request.POST.get("password", ""), code=request.POST.get("code", ""),
+            on_behalf_of=request.POST.get("on_behalf_of") or None,
         )  # fmt: skip
     except CredentialsRefused as error:
         reads.say_what_was_wrong(error, "signed")
@@ -141,7 +142,7 @@ def gate_page(request: HttpRequest, gate_id: Any, refusal: DomainError | None = 
         raise
     outcome = reads.outcome(actor, found.gate)
     offered = {"withdraw": found.may_withdraw, "revoke": outcome.may_revoke, "request": found.may_request, "sign": bool(found.my_functions)}
-    offered |= {"waiver": bool(found.may_waive), **{f"waiver-{w.id}": w.state == "asked" for w in found.waivers}}
+    offered |= {"comment": True, "waiver": bool(found.may_waive), **{f"waiver-{w.id}": w.state == "asked" for w in found.waivers}}
     if not offered.get(where, where.removeprefix("item-") in found.my_items):
         where = ""  # its form is gone, so the refusal stands at the top
     context = {
@@ -157,7 +158,7 @@ def gate_page(request: HttpRequest, gate_id: Any, refusal: DomainError | None = 
         "steps": reads.steps(found.gate),
         "refusal": refusal,
         "where": where,
-        "typed": {k: v for k, v in request.POST.items() if k in ("comment", "would_change", "reason", "note", "answer", "function", "until", "subject")},
+        "typed": {k: v for k, v in request.POST.items() if k in ("comment", "would_change", "reason", "note", "answer", "function", "until", "subject", "text")},
         "answers": (("yes", "yes"), ("no", "no"), ("not_applicable", "not applicable")),
     }
     response = render(request, "approvals/gate.html", context, status=refusal.status if refusal else 200)

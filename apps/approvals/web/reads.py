@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import F, Q, QuerySet
 
 from apps.approvals import documents, rules, selectors
 from apps.approvals.models import Gate
@@ -45,13 +46,18 @@ class Inbox:
     mine: list[InboxRow]
     others: list[InboxRow]
     decided: list[Gate]
+    after: str = ""
 
 
-def inbox(actor: Actor) -> Inbox:
-    """The gates of the person, the most urgent first, in a constant number of queries."""
+def inbox(actor: Actor, after: str = "") -> Inbox:
+    """One page of the person's gates, the most urgent first, in a constant number of queries; `after`: where the page before ended."""
     found = Inbox([], [], [], [], [])
     under_way = selectors.gates(actor).filter(state__in=OPEN_STATES).defer(None).select_related("usecase__owner")
-    rows = list(under_way.prefetch_related("attestations__by").order_by("due_at", "id")[:LISTED])
+    related = under_way.prefetch_related("attestations__by", "waivers", "attachments")
+    rows = list(_from(related, after).order_by(F("due_at").asc(nulls_last=True), "id")[: LISTED + 1])
+    if len(rows) > LISTED:
+        rows = rows[:LISTED]
+        found.after = f"{rows[-1].due_at.isoformat() if rows[-1].due_at else ''}~{rows[-1].id}"
     waiting = set(selectors.waiting_on(actor).values_list("id", flat=True))
     changeable = set(UseCase.objects.changeable_by(actor).filter(id__in={g.usecase_id for g in rows}).values_list("id", flat=True))
     for gate in rows:
@@ -64,6 +70,20 @@ def inbox(actor: Actor) -> Inbox:
     decided = selectors.gates(actor).exclude(state__in=OPEN_STATES).order_by("-decided_at")
     found.decided = list(decided[:15])
     return found
+
+
+def _from(rows: QuerySet[Gate], after: str) -> QuerySet[Gate]:
+    """The rows behind a key of `Inbox.after`; a key that is none begins anew."""
+    due, _, last = after.partition("~")
+    if not usecases.is_uuid(last):
+        return rows
+    try:
+        moment = datetime.fromisoformat(due) if due else None
+    except ValueError:
+        return rows
+    if moment is None or moment.tzinfo is None:
+        return rows.filter(due_at=None, id__gt=last)
+    return rows.filter(Q(due_at__gt=moment) | Q(due_at=moment, id__gt=last) | Q(due_at=None))
 
 
 def _row(gate: Gate) -> InboxRow:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.approvals.web import gate, policies, views, waivers
+from apps.approvals.web import gate, policies, talk, views, waivers
 
 app_name = "approvals"
 urlpatterns = [
@@ -13,6 +13,11 @@ urlpatterns = [
     path("gates/new/", views.open_gate, name="open"),
     path("gates/<uuid:gate_id>/", gate.detail, name="gate"),
     path("gates/<uuid:gate_id>/evidence.json", gate.evidence, name="evidence"),
+    path("delegations/", talk.delegations, name="delegations"),
+    path("delegations/<uuid:delegation_id>/end/", talk.end_delegation, name="end-delegation"),
+    path("gates/<uuid:gate_id>/comments/", talk.comment, name="comment"),
+    path("gates/<uuid:gate_id>/attachments/", talk.attach, name="attach"),
+    path("gates/<uuid:gate_id>/attachments/<uuid:attachment_id>/", talk.attachment, name="attachment"),
     path("gates/<uuid:gate_id>/waivers/", waivers.ask, name="ask-waiver"),
     path("gates/<uuid:gate_id>/waivers/<uuid:waiver_id>/sign/", waivers.sign, name="sign-waiver"),
     path("gates/<uuid:gate_id>/answer/", gate.answer, name="answer"),

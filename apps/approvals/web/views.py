@@ -18,7 +18,7 @@ from apps.usecases import selectors as usecases
 @page
 def inbox(request: HttpRequest) -> HttpResponse:
     """What waits for the person, most urgent first."""
-    found = reads.inbox(request.actor)  # type: ignore[attr-defined]
+    found = reads.inbox(request.actor, request.GET.get("after", ""))  # type: ignore[attr-defined]
     parts = (
         ("sign", "For you to sign", found.sign),
         ("answer", "For you to answer", found.answer),
