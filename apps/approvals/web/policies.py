@@ -8,8 +8,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods
 
-from apps.accounts.web.access import page
 from apps.accounts import selectors as accounts
+from apps.accounts.web.access import page
 from apps.approvals import doors, rules, selectors, services
 from apps.approvals.web import reads
 from apps.core.actor import Role
