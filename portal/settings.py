@@ -215,6 +215,7 @@ SPECTACULAR_SETTINGS = {
         "WindowStateEnum": "apps.monitoring.models.MonitorWindow.State",
         "CheckStateEnum": ["pass", "fail", "missing"],
         "GateKindEnum": "apps.approvals.models.Gate.Kind",
+        "TalkKindEnum": ["comment", "question"],
         "DecisionKindEnum": "apps.decisions.models.Decision.Kind",
         "MonitorKindEnum": "apps.monitoring.models.Monitor.Kind",
         "ShiftKindEnum": "apps.deployments.models.TrafficShift.Kind",

@@ -10,7 +10,7 @@ from django.db.models.functions import Cast, Coalesce
 
 from apps.accounts import selectors as accounts
 from apps.accounts.models import RoleAssignment, User
-from apps.approvals import documents, rules, waiver_rules
+from apps.approvals import documents, rules, talk_rules, waiver_rules
 from apps.approvals.models import Attachment, Attestation, Comment, Delegation, Gate, GateQuerySet, PolicyVersion, Signature, Waiver
 from apps.core.actor import Actor, Function, Role
 from apps.core.clock import now
@@ -202,6 +202,7 @@ class GatePage:
     standing_in: list[Delegation]
     signs_for_self: bool
     comments: list[Comment]
+    may_comment: bool
 
 
 def gate_page(actor: Actor, gate_id: Any) -> GatePage:
@@ -242,7 +243,7 @@ def gate_page(actor: Actor, gate_id: Any) -> GatePage:
         may_waive=_may_waive(found, shown) if may_change else [],
         signs_waivers=actor.has_role(Role.APPROVER) and waiver_rules.SIGNER in actor.functions,
         standing_in=[d for d in standing_in if d.function in functions], signs_for_self=any(f in actor.functions for f in functions),
-        comments=list(found.comments.all()),
+        comments=list(found.comments.all()), may_comment=talk_rules.may_comment(actor),
     )  # fmt: skip
 
 

@@ -24,11 +24,16 @@ FILES: dict[str, tuple[str, bytes | None]] = {
 }
 
 
+def may_comment(actor: Actor) -> bool:
+    """Whether this is a named person who does more than read."""
+    return actor.user_id is not None and (actor.has_role(*(r for r in Role if r != Role.AUDITOR)) or not actor.has_role(Role.AUDITOR))
+
+
 def check_may_comment(actor: Actor) -> str:
-    """A named person who does more than read; returns their user id."""
+    """The same as a refusal; returns the person's user id."""
     if actor.user_id is None:
         raise NotAllowed("A person comments. Sign in, or use a person's token.")
-    if not actor.has_role(*(r for r in Role if r != Role.AUDITOR)):
+    if not may_comment(actor):
         raise NotAllowed("Auditors read and do not take part. Ask the use case's owner to ask your question.")
     return actor.user_id
 

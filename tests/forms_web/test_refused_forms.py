@@ -43,6 +43,10 @@ CASES = [
     ("loadtests:start", "/load-tests/start/", {"deployment": "{d}", "multiplier": "77.5", "duration_s": "0"}, 'value="77.5"', "duration_s"),
     ("approvals:open", "/gates/new/", {"usecase": "{u}", "note": TYPED}, TYPED, "to"),
     ("approvals:answer", "/gates/{g}/answer/", {"item": "described", "answer": "no", "note": " "}, '<option value="no" selected>', "note"),
+    ("approvals:ask-waiver", "/gates/{g}/waivers/", {"subject": "described", "reason": TYPED, "until": "2020-01-01"}, TYPED, "until"),
+    ("approvals:attach", "/gates/{g}/attachments/", {"item": "described"}, "", ""),
+    ("approvals:comment", "/gates/{g}/comments/", {"text": " "}, "", "text"),
+    ("approvals:delegations", "/delegations/", {"delegate": "nobody@example.org"}, "", ""),
     ("monitoring:create", "/endpoints/{e}/monitoring/create/drift/", {"reference": "captured", "psi_bound": "0.77"}, 'value="0.77"', "since"),
     ("monitoring:create", "/endpoints/{e}/monitoring/create/cost/", {"miss_cost": "777", "auto_roll_back": "0"}, 'value="777"', "bound_per_1k"),
     ("monitoring:create", "/endpoints/{e}/monitoring/create/latency/", {"min_rows": "777", "p99_ms": "-1"}, 'value="777"', "p99_ms"),
@@ -56,9 +60,9 @@ CASES = [
     ("registry:version", "/models/care-outreach/versions/3/", {"intended_use": TYPED, "limitations": "x" * 30_000, "revision": "0"}, TYPED, "limitations"),
 ]  # fmt: skip
 # Tested below with other people, or by the app itself; or without anything to type.
-ELSEWHERE = {"approvals:sign", "approvals:revoke", "approvals:withdraw", "accounts:password", "accounts:assign-role", "notices:change", "accounts:confirm-codes", "accounts:remove-codes", "accounts:remove-anothers-codes"}
+ELSEWHERE = {"approvals:sign", "approvals:sign-waiver", "approvals:policy-new", "approvals:revoke", "approvals:withdraw", "accounts:password", "accounts:assign-role", "notices:change", "accounts:confirm-codes", "accounts:remove-codes", "accounts:remove-anothers-codes"}
 NOTHING_TO_TYPE = {
-    "accounts:begin-codes",
+    "accounts:begin-codes", "approvals:end-delegation",
     "accounts:sign-out", "accounts:revoke-token", "approvals:request", "audit:export", "deployments:rehearse", "deployments:revoke-key",
     "monitoring:judge", "monitoring:retire", "accounts:remove-role", "accounts:close-account", "notices:by-email", "notices:test",
     "notices:rotate", "notices:end", "notices:redeliver",

@@ -17,7 +17,7 @@ from apps.core.errors import DomainError
 from apps.core.fields import Field, filled, typed
 
 MOST_SHOWN = 500
-ROLE_WORDS = {Role.ML_ENGINEER: "ML engineer", Role.ADMIN: "administrator"}
+ROLE_WORDS = {Role.ML_ENGINEER: "ML engineer", Role.POLICY_OWNER: "policy owner", Role.ADMIN: "administrator"}
 # Value and words of every role that can be given; an approver's with its function.
 ROLES = tuple(
     (f"{role}:{function}" if function else str(role), f"approver for {function}" if function else ROLE_WORDS.get(role, str(role)))

@@ -142,7 +142,7 @@ def gate_page(request: HttpRequest, gate_id: Any, refusal: DomainError | None = 
         raise
     outcome = reads.outcome(actor, found.gate)
     offered = {"withdraw": found.may_withdraw, "revoke": outcome.may_revoke, "request": found.may_request, "sign": bool(found.my_functions)}
-    offered |= {"comment": True, "waiver": bool(found.may_waive), **{f"waiver-{w.id}": w.state == "asked" for w in found.waivers}}
+    offered |= {"comment": found.may_comment, "waiver": bool(found.may_waive), **{f"waiver-{w.id}": w.state == "asked" for w in found.waivers}}
     if not offered.get(where, where.removeprefix("item-") in found.my_items):
         where = ""  # its form is gone, so the refusal stands at the top
     context = {
