@@ -1,6 +1,9 @@
 """An unmodified mlflow client that knows an address and a token, and nothing of the portal."""
 
+import hashlib
 import importlib
+import json
+import logging
 import os
 import socket
 import subprocess
@@ -17,6 +20,7 @@ from django.db import connection
 from apps.registry import selectors, services
 from apps.registry.models import ModelVersion
 from celery_worker.orders import digest_of_folder
+from tests.registry.conftest import text
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[2]
@@ -163,6 +167,81 @@ def _soon(test):
     return found
 
 
+MIB, LARGE = 1024 * 1024, 300
+
+
+def _there_and_back(http, url, process):
+    """300 MB up; down in part until it is cut off, on from there; what has come is what was sent, and the portal has kept none of it."""
+    before, sum_sent, sum_back, most = _rss(process), hashlib.sha256(), hashlib.sha256(), 0
+    piece, size = os.urandom(MIB), LARGE * MIB
+
+    def pieces():
+        nonlocal most
+        for number in range(LARGE):
+            each = number.to_bytes(8) + piece[8:]
+            sum_sent.update(each)
+            most = max(most, _rss(process)) if number % 20 == 0 else most
+            yield each
+
+    sent = http.put(url, content=pieces(), headers={"Content-Length": str(size)})
+    assert sent.status_code == 200, sent.text
+    come = 0
+    with http.stream("GET", url) as back:
+        assert back.status_code == 200 and back.headers["Accept-Ranges"] == "bytes" and back.headers["Content-Length"] == str(size)
+        same = back.headers["ETag"]
+        for part in back.iter_bytes(MIB):
+            sum_back.update(part)
+            come += len(part)
+            if come >= 100 * MIB:
+                break
+    with http.stream("GET", url, headers={"Range": f"bytes={come}-", "If-Range": same}) as rest:
+        assert rest.status_code == 206 and rest.headers["Content-Range"] == f"bytes {come}-{size - 1}/{size}"
+        for number, part in enumerate(rest.iter_bytes(MIB)):
+            sum_back.update(part)
+            come += len(part)
+            most = max(most, _rss(process)) if number % 20 == 0 else most
+    assert come == size and sum_back.digest() == sum_sent.digest()
+    assert most - before < 48 * MIB, f"{(most - before) // MIB} MiB for a file of {LARGE}"
+    one = http.get(url, headers={"Range": f"bytes={17 * MIB}-{17 * MIB + 7}"})
+    assert one.status_code == 206 and one.content == (17).to_bytes(8)
+    assert http.get(url, headers={"Range": "bytes=-4"}).content == piece[-4:]
+    assert http.get(url, headers={"Range": f"bytes={size}-"}).status_code == 416
+    changed = http.stream("GET", url, headers={"Range": "bytes=8-", "If-Range": '"another file"'})
+    with changed as whole:
+        assert whole.status_code == 200 and whole.headers["Content-Length"] == str(size), "another file begins anew"
+
+
+def test_a_client_that_would_send_in_parts_sends_the_file_whole(as_client, make_user, name, tmp_path, monkeypatch, caplog, events):
+    mlflow = as_client(make_user("ml_engineer"))
+    mlflow.set_experiment(name)
+    data = os.urandom(3 * MIB)
+    (tmp_path / "weights.bin").write_bytes(data)
+    monkeypatch.setenv("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "true")
+    monkeypatch.setenv("MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE", str(MIB))
+    with mlflow.start_run() as run:
+        mlflow.log_artifact(str(tmp_path / "weights.bin"))
+    path = f"{run.info.experiment_id}/{run.info.run_id}/artifacts"
+    assert [e.object_id for e in events("registry.mlflow.denied")] == [f"/api/2.0/mlflow-artifacts/mpu/create/{path}"], "it has tried"
+
+    monkeypatch.setenv("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "true")
+    log = logging.getLogger("mlflow.store.artifact.mlflow_artifacts_repo")
+    log.addHandler(caplog.handler)
+    try:
+        back = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="weights.bin", dst_path=str(tmp_path / "back"))
+    finally:
+        log.removeHandler(caplog.handler)
+    assert Path(back).read_bytes() == data
+    assert "does not support presigned downloads (HTTP 501). Falling back" in caplog.text, "it has tried"
+
+
+def test_a_client_left_to_itself_learns_that_parts_are_not_offered(endpoint):
+    caller = endpoint()
+    said = json.loads(text(caller("GET", "/api/3.0/mlflow/server-info")))
+    assert said["store_type"] == "SqlStore"
+    wanted = {key for key in said if "multipart" in key or "presigned" in key}
+    assert len(wanted) == 4 and not any(said[key] for key in wanted) and not any(said["features_enabled"].values())
+
+
 def test_large_files_pass_both_ways_in_constant_memory_and_paths_are_read_as_sent(gunicorn, endpoint, name, behind_the_back, events):
     base, process = gunicorn
     caller = endpoint()
@@ -172,14 +251,8 @@ def test_large_files_pass_both_ways_in_constant_memory_and_paths_are_read_as_sen
         experiment = http.post(f"{api}/mlflow/experiments/create", json={"name": name}).json()["experiment_id"]
         run = http.post(f"{api}/mlflow/runs/create", json={"experiment_id": experiment}).json()["run"]["info"]["run_id"]
         where = f"{api}/mlflow-artifacts/artifacts/{experiment}/{run}/artifacts"
-        before, size = _rss(process), 96 * 1024 * 1024
-        piece = os.urandom(1024 * 1024)
         try:
-            sent = http.put(f"{where}/big.bin", content=(piece for _ in range(96)), headers={"Content-Length": str(size)})
-            assert sent.status_code == 200, sent.text
-            with http.stream("GET", f"{where}/big.bin") as back:
-                assert sum(len(part) for part in back.iter_bytes()) == size
-            assert _rss(process) - before < 48 * 1024 * 1024
+            _there_and_back(http, f"{where}/big.bin", process)
             assert http.put(f"{where}/empty.txt", content=iter([])).status_code == 200
             assert http.put(f"{where}/chunks.txt", content=iter([b"ab", b"c"])).status_code == 200
             assert http.get(f"{where}/chunks.txt").content == b"abc" and http.get(f"{where}/empty.txt").content == b""

@@ -12,12 +12,22 @@ from apps.registry.machine import sent as sents
 from apps.registry.machine.routes import Route, upstream
 from apps.registry.machine.sent import Sent
 
+# With these its client would upload and download past the portal, or try to.
+NOT_OFFERED = (
+    "multipart_uploads_enabled",
+    "multipart_downloads_enabled",
+    "presigned_upload_run_id_supported",
+    "presigned_upload_model_id_supported",
+)
+
 
 def serve(request: HttpRequest, route: Route, path: str, sent: Sent, seen: guard.Sight) -> HttpResponseBase:
     """Answer an admitted read."""
     where = paths.wire(upstream(route, path))
     if route.special == "locations":
         _plain_locations(sent)
+    if route.special == "abilities":
+        return _abilities(_ask(request, where, sent))
     if seen.everything and not pages.is_ours(sent.values.get("page_token")):
         return answers.streamed(_ask(request, where, sent))
     if route.policy == "page":
@@ -87,6 +97,18 @@ def experiment_in(obj: str, value: dict[str, Any]) -> str:
     if obj == "loggedmodel":
         return at("model", "info", "experiment_id")
     return at("trace", "trace_info", "trace_location", "mlflow_experiment", "experiment_id") or at("trace_info", "experiment_id")
+
+
+def _abilities(answer: forward.Answer) -> HttpResponseBase:
+    """What MLflow says of itself, without what is refused here: ways round the portal to the artifact store, its model gateway."""
+    answers.not_redirect(answer)
+    data = answer.read(answers.MOST_ANSWER_BYTES)
+    said = answers.parsed(data)
+    if answer.status != 200 or not said:
+        return answers.whole(answer, data)
+    features = said.get("features_enabled")
+    closed = {"features_enabled": dict.fromkeys(features, False)} if isinstance(features, dict) else {}
+    return answers.made({**said, **dict.fromkeys(NOT_OFFERED, False), **closed})
 
 
 def _several(route: Route, sent: Sent) -> list[str]:

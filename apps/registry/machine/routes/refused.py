@@ -193,7 +193,8 @@ NAMED: dict[str, tuple[int, str, str]] = {
     ),
     "multipart": (
         501,
-        "Uploads in parts are not offered: send the file in one request, which may be of any size.",
+        # The client goes on with a plain upload when the sentence begins with MLflow's own words.
+        "Multipart upload is not supported for the current artifact repository. Send the file in one request, which may be of any size.",
         """
         POST /api/2.0/mlflow-artifacts/mpu/abort/{}
         POST /api/2.0/mlflow-artifacts/mpu/complete/{}

@@ -36,7 +36,7 @@ VERSIONS = (
 SERVER = (
     Route("GET", "/health", served="plain"),
     Route("GET", "/version", served="plain"),
-    Route("GET", f"{T3}/server-info"),
+    Route("GET", f"{T3}/server-info", special="abilities"),
     Route("GET", f"{T}/users/current", policy="ours", special="whoami"),
     Route("GET", f"{T3}/ui-telemetry", policy="ours", special="telemetry", served="ajax"),
     Route("POST", "/graphql", policy="ours", special="graphql", served="plain"),
