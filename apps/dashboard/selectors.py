@@ -1,5 +1,6 @@
 """What pages composed across apps read."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.http import HttpRequest
@@ -13,12 +14,16 @@ PLACES: tuple[tuple[str, str, frozenset[str]], ...] = (
     ("Inbox", "approvals:inbox", frozenset({Role.APPROVER, Role.STAKEHOLDER, Role.ML_ENGINEER})),
     ("Portfolio", "portfolio", frozenset(Role)),
     ("Models", "registry:models", frozenset({Role.ML_ENGINEER, Role.APPROVER, Role.AUDITOR, Role.ADMIN})),
+    ("Findings", "findings", frozenset({Role.ML_ENGINEER, Role.AUDITOR, Role.ADMIN})),
+    ("Datasets", "datasets:datasets", frozenset({Role.ADMIN})),
     ("Endpoints", "deployments:endpoints", frozenset({Role.ML_ENGINEER, Role.APPROVER, Role.AUDITOR, Role.ADMIN})),
     ("Hosts", "deployments:hosts", frozenset({Role.ML_ENGINEER, Role.ADMIN})),
     ("Rates", "rates", frozenset({Role.ML_ENGINEER, Role.ADMIN})),
     ("Policies", "approvals:policies", frozenset({Role.POLICY_OWNER})),
     ("People", "accounts:people", frozenset({Role.ADMIN})),
+    ("Webhooks", "notices:webhooks", frozenset({Role.ADMIN})),
     ("Trail", "audit:explorer", frozenset({Role.AUDITOR, Role.ADMIN, Role.APPROVER, Role.ML_ENGINEER})),
+    ("Notices", "notices:mine", frozenset(Role)),
 )
 # Pages below a place whose addresses begin otherwise.
 ALSO: dict[str, tuple[str, ...]] = {"portfolio": ("/usecases/", "/kpis/"), "approvals:inbox": ("/gates/",), "deployments:endpoints": ("/load-tests/",)}
@@ -43,6 +48,29 @@ class Place:
     count: int = 0
 
 
+def _waiting(actor: Actor) -> int:
+    from apps.approvals.selectors import count_waiting_on
+
+    return count_waiting_on(actor)
+
+
+def _findings(actor: Actor) -> int:
+    from apps.dashboard.selectors_findings import count_open
+
+    return count_open(actor)
+
+
+def _unread(actor: Actor) -> int:
+    from apps.notices.selectors import unread
+
+    return unread(actor.user_id) if actor.user_id else 0
+
+
+# What stands beside a place's name, and places that are only there while something waits in them.
+COUNTS: dict[str, Callable[[Actor], int]] = {"approvals:inbox": _waiting, "findings": _findings, "notices:mine": _unread}
+ONLY_WHEN_OPEN = frozenset({"findings"})
+
+
 def home_of(actor: Actor) -> str:
     """The url name of the actor's home page."""
     return next((name for role, name in HOMES if role in actor.roles), "accounts:account")
@@ -59,12 +87,9 @@ def places(request: HttpRequest) -> list[Place]:
             url = reverse(url_name)
         except NoReverseMatch:
             continue
-        count = _waiting(actor) if url_name == "approvals:inbox" else 0
-        found.append(Place(name, url, request.path.startswith((url, *ALSO.get(url_name, ()))), count))
+        current = request.path.startswith((url, *ALSO.get(url_name, ())))
+        count = COUNTS[url_name](actor) if url_name in COUNTS else 0
+        if url_name in ONLY_WHEN_OPEN and not count and not current:
+            continue
+        found.append(Place(name, url, current, count))
     return found
-
-
-def _waiting(actor: Actor) -> int:
-    from apps.approvals.selectors import count_waiting_on
-
-    return count_waiting_on(actor)

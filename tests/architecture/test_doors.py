@@ -62,6 +62,7 @@ DOORS: dict[str, tuple[str, str]] = {
     "webhooks/<uuid:webhook_id>/test/": ("POST webhooks/{webhook_id}/test/", "test_webhook"),
     "webhooks/<uuid:webhook_id>/end/": ("DELETE webhooks/{webhook_id}/", "end_webhook"),
     "webhooks/deliveries/<uuid:delivery_id>/redeliver/": ("POST deliveries/{delivery_id}/redeliver/", "redeliver"),
+    "models/<str:name>/owner/": ("PUT models/{name}/owner/", "assign_owner"),
     "models/<str:name>/failure-modes/": ("POST models/{name}/failure-modes/", "record_failure_mode"),
     "models/<str:name>/failure-modes/<uuid:failure_id>/": ("PATCH failure-modes/{failure_id}/", "change_failure_mode"),
     "models/<str:name>/versions/<int:number>/evaluations/": ("POST models/{name}/versions/{number}/evaluations/", "attach_evaluation"),

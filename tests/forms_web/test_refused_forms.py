@@ -56,6 +56,7 @@ CASES = [
     ("accounts:account", "/account/", {"name": TYPED, "scopes": "no-such-scope"}, TYPED, "scopes"),
     ("registry:evaluation-from-run", "/models/care-outreach/versions/3/evaluations/from-run/", {"name": "held-out", "task": TYPED}, TYPED, ""),
     ("registry:evaluations", "/models/care-outreach/versions/3/evaluations/", {"document": TYPED}, TYPED, "document"),
+    ("registry:owner", "/models/care-outreach/owner/", {"owner": "nobody@example.org"}, "nobody@example.org", "owner"),
     ("registry:failures", "/models/care-outreach/failure-modes/", {"title": "", "effect": TYPED}, TYPED, "title"),
     ("registry:version", "/models/care-outreach/versions/3/", {"intended_use": TYPED, "limitations": "x" * 30_000, "revision": "0"}, TYPED, "limitations"),
 ]  # fmt: skip

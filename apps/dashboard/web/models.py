@@ -13,6 +13,7 @@ from apps.core.doors import call
 from apps.core.errors import DomainError
 from apps.core.fields import whole
 from apps.dashboard import selectors_models as reads
+from apps.dashboard.web.findings import ungoverned
 from apps.dashboard.web.models_shared import editable
 from apps.registry import services
 from apps.registry.selectors import cards, scans
@@ -27,6 +28,8 @@ def _actor(request: HttpRequest) -> Actor:
 @page
 def models(request: HttpRequest) -> HttpResponse:
     """The registered models the person may see, with their newest version and what aliases point at."""
+    if request.GET.get("governed") == "false":
+        return ungoverned(request)
     query = request.GET.get("q", "").strip()
     return render(request, "registry/models.html", {"contact": scans.contact(), "cut": reads.LISTED, "rows": reads.models(_actor(request), search=query), "query": query})
 

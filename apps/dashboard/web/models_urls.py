@@ -4,6 +4,7 @@ from django.urls import path
 
 from apps.dashboard.web import (
     datasets,
+    findings,
     models,
     models_card,
     models_compare,
@@ -18,6 +19,7 @@ urlpatterns = [
     path("", models.models, name="models"),
     path("<str:name>/", models.model, name="model"),
     path("<str:name>/compare/", models_compare.compare, name="compare"),
+    path("<str:name>/owner/", findings.owner, name="owner"),
     path("<str:name>/failure-modes/", models_failures.register, name="failures"),
     path("<str:name>/failure-modes/<uuid:failure_id>/", models_failures.entry, name="failure"),
     path("<str:name>/versions/<int:number>/", models.version, name="version"),

@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from apps.dashboard.web import kpis, models_search, portfolio, rates, usecase_edit, usecase_new, usecases, views
+from apps.dashboard.web import findings, kpis, models_search, portfolio, rates, usecase_edit, usecase_new, usecases, views
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -16,6 +16,7 @@ urlpatterns = [
     path("kpis/<uuid:kpi_id>/measurements.csv", kpis.as_csv, name="kpi-csv"),
     path("kpis/<uuid:kpi_id>/<slug:what>/", kpis.change, name="kpi-change"),
     path("rates/", rates.rates, name="rates"),
+    path("findings/", findings.findings, name="findings"),
     path("models/", include("apps.dashboard.web.models_urls")),
     path("search/", models_search.search, name="registry-search"),
     path("datasets/", include("apps.dashboard.web.datasets_urls")),

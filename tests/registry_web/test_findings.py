@@ -1,0 +1,82 @@
+"""What is not as it was decided, and models that nobody answers for, as pages."""
+
+import pytest
+
+from apps.decisions.models import Hold
+from apps.registry.models import RegisteredModel
+from apps.registry.services import findings as services
+from tests.registry.world import make_version
+from tests.registry_endpoint.governed import govern
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def found(decide, linked, versions, system):
+    """A finding about a version that a live decision names."""
+    version = versions(1)
+    decide(1, "pilot")
+    return services.raise_finding(
+        actor=system, kind="facts", model=version.model, version=version, detail=f"{version.label} differs: metrics (recall).",
+        expected={"metrics": {"recall": 0.75, "auc": 0.8}, "signature": None}, found={"metrics": {"recall": 0.99}, "signature": {"inputs": []}},
+        actor_label="Mallory",
+    )  # fmt: skip
+
+
+def test_an_open_finding_says_what_differs_since_when_by_whom_and_what_it_holds(page_of, make_user, found, usecase):
+    assert Hold.objects.filter(source_id=str(found.id), lifted_at=None).count() == 1
+    text = page_of(make_user("auditor")).get("/findings/").content.decode()
+    assert "1 open finding." in text and "by Mallory" in text and found.detail in text
+    assert "<del>0.75</del>" in text and "<ins>0.99</ins>" in text
+    assert '<td>metrics: auc</td><td data-label="expected"><del>0.8</del></td><td data-label="found">not there</td>' in text
+    assert f'<a href="/usecases/{usecase.slug}/">' in text and "It holds" in text
+    assert f'href="/models/{found.model.name}/versions/1/"' in text
+
+
+def test_a_closed_finding_stands_below_with_its_reason(page_of, make_user, found, system):
+    services.close_finding(actor=system, finding=found, because="It was put back.")
+    text = page_of(make_user("auditor")).get("/findings/").content.decode()
+    assert "Everything is as it was frozen and decided" in text and "It was put back." in text
+    assert text.index("Closed") < text.index("It was put back.")
+
+
+def test_findings_about_models_out_of_sight_are_not_shown_nor_counted(page_of, make_user, found, usecase):
+    browser = page_of(make_user("ml_engineer"))
+    text = browser.get("/findings/").content.decode()
+    assert "Mallory" not in text and found.model.name not in text
+    assert 'href="/findings/"' not in browser.get("/models/").content.decode()
+
+
+def test_the_rail_names_findings_while_some_are_open(page_of, make_user, found, system):
+    browser = page_of(make_user("auditor"))
+    rail = " ".join(browser.get("/models/").content.decode().split())
+    assert '<a href="/findings/" >Findings <span class="count">1</span></a>' in rail
+    services.close_finding(actor=system, finding=found, because="It was put back.")
+    assert 'href="/findings/"' not in browser.get("/models/").content.decode()
+    assert 'href="/notices/"' in rail and 'href="/webhooks/"' not in rail
+    admin = page_of(make_user("admin")).get("/models/").content.decode()
+    assert all(f'href="{path}"' in admin for path in ("/datasets/", "/webhooks/", "/people/", "/notices/"))
+
+
+def test_the_ungoverned_are_apart_and_an_owner_is_asked_for(page_of, make_user):
+    make_version("loose"), make_version("used")
+    govern("used")
+    engineer = make_user("ml_engineer")
+    text = page_of(engineer).get("/models/?governed=false").content.decode()
+    assert "1 model that no use case uses, 1 of them nobody" in text and "/models/used/" not in text
+    assert 'action="/models/loose/owner/"' in text and f'value="{engineer.email}"' in text
+    reader = page_of(make_user("approver:risk")).get("/models/?governed=false").content.decode()
+    assert "nobody yet" in reader and "/models/loose/owner/" not in reader
+
+
+def test_an_engineer_takes_a_model_and_hands_it_on(page_of, make_user):
+    make_version("loose")
+    first, second = make_user("ml_engineer"), make_user("ml_engineer")
+    assert page_of(first).post("/models/loose/owner/", {"owner": first.email}).status_code == 302
+    assert RegisteredModel.objects.get(name="loose").owner == first
+    assert page_of(second).post("/models/loose/owner/", {"owner": second.email}).status_code == 403
+    assert RegisteredModel.objects.get(name="loose").owner == first
+    assert page_of(first).post("/models/loose/owner/", {"owner": make_user("auditor").email}).status_code == 400
+    assert page_of(first).post("/models/loose/owner/", {"owner": second.email}).status_code == 302
+    assert RegisteredModel.objects.get(name="loose").owner == second
+    assert page_of(make_user("stakeholder")).get("/models/loose/owner/").status_code == 404
