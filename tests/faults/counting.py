@@ -74,6 +74,8 @@ def assert_whole_trail_verifies(portal: RunningPortal) -> None:
     """The separate program proves every event of the trail, those around the kills included."""
     portal.stack.start("seal")
     audit, url = portal.ctx.stack["audit"], portal.stack.database_url("postgres")
+    # The sealer may just have started: its checkpoint comes with its first round.
+    until("the sealer's checkpoint", Path(audit["witnessed_checkpoint"]).exists)
     command = [*audit["verify_command"], "--database-url", url, "--checkpoint", audit["witnessed_checkpoint"]]
     seen = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False, timeout=120)
     assert seen.returncode == 0, seen.stdout + seen.stderr
