@@ -23,6 +23,9 @@ from apps.kpis.rules.value import check_target_and_floor
 from apps.usecases import selectors as usecases
 from apps.usecases.models import UseCase
 
+# Of a batch's rows, so many stand in the trail word for word; the digest is over all.
+ROWS_TOLD = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -120,11 +123,12 @@ def change_kpi(*, actor: Actor, kpi_id: Any, **fields: Any) -> Kpi:
 
 
 @transaction.atomic
-def record_measurements(*, actor: Actor, kpi_id: Any, rows: list[dict[str, Any]], mode: str = "all") -> Report:
+def record_measurements(*, actor: Actor, kpi_id: Any, rows: list[dict[str, Any]], mode: str = "all", by_the_portal: bool = False) -> Report:
     """Take a batch of rows (see rules.rows.read for their fields).
 
     mode `all`: a bad row refuses the batch (Invalid with `refused`); `good`: the good ones land. A row that came before under
     the same external_id is counted as repeated; with other content it is a correction, and the old row is kept beside it.
+    by_the_portal: a monitor of ours has measured them; only then may a row carry its marks, so that nobody can replace its figures.
     """
     kpi = _locked_kpi(actor, kpi_id)
     row_rules.check_mode(mode)
@@ -134,6 +138,8 @@ def record_measurements(*, actor: Actor, kpi_id: Any, rows: list[dict[str, Any]]
     repeated = 0
     for number, raw in enumerate(rows):
         row, errors = row_rules.read(raw, aggregation=kpi.aggregation, scale=kpi.scale)
+        if row is not None and not by_the_portal and (errors := row_rules.not_theirs(row, now())):
+            row = None
         if row is not None and row.external_id in good:
             if good[row.external_id][1].content() == row.content():
                 repeated += 1
@@ -175,6 +181,7 @@ def record_measurements(*, actor: Actor, kpi_id: Any, rows: list[dict[str, Any]]
             after={
                 "accepted": report.accepted, "corrected": report.corrected, "repeated": repeated, "refused": len(refused), "mode": mode,
                 "rows_digest": digest_of([[m.external_id, m.value, m.n] for m in new]),
+                "first_rows": [[m.external_id, m.value, m.n, m.version_label, m.source] for m in new[:ROWS_TOLD]],
             },
         )  # fmt: skip
     return report

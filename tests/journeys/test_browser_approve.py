@@ -35,7 +35,7 @@ def gate(proposed: Context) -> str:
 
 def waiting_in_inbox(page: Page) -> int:
     """The number beside “Inbox”."""
-    count = page.locator("nav .count")
+    count = page.locator("nav a", has_text="Inbox").locator(".count")
     return int(count.inner_text()) if count.count() else 0
 
 

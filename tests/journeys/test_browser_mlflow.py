@@ -64,7 +64,6 @@ def test_what_is_refused_is_not_offered(engineer: Visitor) -> None:
         page.get_by_role("link", name="MCP registry"),
         page.get_by_role("link", name="AI Gateway"),
         page.get_by_role("button", name="MLflow Assistant"),
-        page.get_by_role("button", name="Start Demo"),
         page.get_by_text("MLflow collects usage data"),
     ):
         expect(refused).to_be_hidden()

@@ -44,7 +44,7 @@ def test_a_correction_takes_the_place_and_the_old_row_stays(define, rows, owner,
 
 def test_ten_thousand_rows_half_of_them_bad(define, rows, owner, actor_of):
     kpi = define()
-    batch = rows([10.0] * 10_000)
+    batch = rows([10.0] * 10_000, start=-10_000)
     for row in batch[::2]:
         row["denominator"] = 0
     with pytest.raises(Invalid) as refused:

@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any
 
 from django.db import transaction
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -40,7 +41,7 @@ def idempotent(method: Callable[..., Response]) -> Callable[..., Response]:
                     raise Conflict("Idempotency-Key: this key was used with another body. Use a new key.")
                 return Response(row.answer, status=row.status, headers={"Idempotency-Replayed": "true"})
             response = method(view, request, *args, **kwargs)
-            row.status, row.answer = response.status_code, json.loads(json.dumps(response.data, default=str))
+            row.status, row.answer = response.status_code, json.loads(JSONRenderer().render(response.data) or b"null")
             row.save(update_fields=["status", "answer"])
             return response
 

@@ -3,13 +3,15 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from apps.core.canonical import canonical_json, sha256_hex
 from apps.core.errors import Invalid
 
 MAX_ROWS = 20_000
+OURS_ID, OURS_SOURCE = "monitor:", "portal:"
+CLOCKS_DIFFER = timedelta(minutes=5)
 FIELDS = (
     "period_start", "period_end", "value", "numerator", "denominator", "n", "variance", "source", "version_label", "external_id",
 )  # fmt: skip
@@ -75,6 +77,18 @@ def _text(row: Mapping[str, Any], name: str, limit: int, errors: dict[str, str])
         errors[name] = f"Give text of at most {limit} characters."
         return ""
     return value.strip()
+
+
+def not_theirs(row: Row, moment: datetime) -> dict[str, str]:
+    """What a row from outside may not say: the marks of what the portal measures itself, and a period that has not ended."""
+    errors: dict[str, str] = {}
+    if row.external_id.startswith(OURS_ID):
+        errors["external_id"] = f"Names that begin with {OURS_ID} are the portal's own. Use another."
+    if row.source.casefold().startswith(OURS_SOURCE):
+        errors["source"] = f"Sources that begin with {OURS_SOURCE} are the portal's own. Say where the figure is from."
+    if row.period_end > moment + CLOCKS_DIFFER:
+        errors["period_end"] = "The period has not ended yet. Send it when it has."
+    return errors
 
 
 def read(row: Any, *, aggregation: str, scale: float) -> tuple[Row | None, dict[str, str]]:

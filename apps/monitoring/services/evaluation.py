@@ -105,7 +105,7 @@ def _measure(actor: Actor, monitor: Monitor, window: MonitorWindow, judged: judg
             if kpi is not None and metric in measured.figures
         ]
         if kpi is not None and rows:
-            kpi_services.record_measurements(actor=actor, kpi_id=kpi.id, rows=rows)
+            kpi_services.record_measurements(actor=actor, kpi_id=kpi.id, rows=rows, by_the_portal=True)
 
 
 def evaluate_due(*, actor: Actor) -> int:
