@@ -154,7 +154,7 @@ def test_from_proposal_to_production_and_a_second_version(
     # Measuring goes on while people read; that alone makes nothing stale.
     kpis.record_measurements(
         actor=actor_of(owner), kpi_id=ready.id,
-        rows=[{**r, "period_start": now().isoformat(), "period_end": (now() + timedelta(days=1)).isoformat()} for r in rows(9, 60, 3, version.label)[:1]],
+        rows=[{**r, "period_start": now().isoformat(), "period_end": (now() + timedelta(minutes=1)).isoformat()} for r in rows(9, 60, 3, version.label)[:1]],
     )  # fmt: skip
     assert sign_all(gate, sign, people).usecase.stage == "production"
 
