@@ -2,6 +2,7 @@
 
 from typing import Any, Self
 
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import models
 
 from apps.core.actor import Actor
@@ -21,12 +22,8 @@ class VisibleQuerySet(models.QuerySet[Any]):
         """The one row, or NotFound naming `what`; bad ids count as not found."""
         try:
             return self.get(**lookup)
-        except (self.model.DoesNotExist, ValueError, TypeError, models.ObjectDoesNotExist) as error:
+        except (ObjectDoesNotExist, ValidationError, ValueError, TypeError) as error:
             raise NotFound(f"There is no such {what}, or you may not see it. Check the address or ask its owner.") from error
-        except Exception as error:
-            if type(error).__name__ == "ValidationError":
-                raise NotFound(f"There is no such {what}, or you may not see it. Check the address or ask its owner.") from error
-            raise
 
 
 class BaseModel(models.Model):

@@ -83,26 +83,16 @@ def _look_soon(obj_type: str, values: Mapping[str, Any]) -> None:
 @transaction.atomic
 def fail_write(*, actor: Actor, route: str, obj_type: str, obj_id: str, reason: str) -> None:
     """Record that a write which the trail already holds was refused by MLflow, or that nobody can say what became of it."""
-    audit.record(
-        "registry.mlflow.failed",
-        actor=actor,
-        obj_type=obj_type,
-        obj_id=obj_id or "-",
-        obj_label=obj_id,
-        after={"route": route},
-        reason=reason[:500],
-    )
+    _tell("registry.mlflow.failed", actor, route, obj_type, obj_id, reason)
 
 
 @transaction.atomic
 def deny_write(*, actor: Actor, route: str, obj_type: str, obj_id: str, reason: str) -> None:
     """Record a write that the portal did not let through."""
+    _tell("registry.mlflow.denied", actor, route, obj_type, obj_id, reason)
+
+
+def _tell(action: str, actor: Actor, route: str, obj_type: str, obj_id: str, reason: str) -> None:
     audit.record(
-        "registry.mlflow.denied",
-        actor=actor,
-        obj_type=obj_type,
-        obj_id=obj_id or "-",
-        obj_label=obj_id,
-        after={"route": route},
-        reason=reason[:500],
+        action, actor=actor, obj_type=obj_type, obj_id=obj_id or "-", obj_label=obj_id, after={"route": route}, reason=reason[:500]
     )
