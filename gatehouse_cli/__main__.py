@@ -10,7 +10,7 @@ import sys
 from gatehouse_cli import environments, machine
 from gatehouse_cli.say import Refusal, explain, say
 
-CLIENT = {"usecase", "model", "deploy", "gate", "endpoint", "audit", "whoami", "api"}
+CLIENT = {"usecase", "model", "deploy", "gate", "phase", "endpoint", "audit", "whoami", "api"}
 # These look, and must work when set-up does not.
 WITHOUT_SETUP = {"doctor", "down"}
 USAGE = """\

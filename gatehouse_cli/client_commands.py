@@ -84,6 +84,10 @@ def _usecase_id(key: str) -> Callable[[Client, Any], dict[str, Any]]:
 
 _USECASE = Option("usecase", "use case: slug or id")
 _REASON = Option("reason", "why, in words", needed=True)
+_COVERS = (
+    Option("departments", "departments or teams, with commas between them; none: all", kind=lambda text: [d.strip() for d in text.split(",") if d.strip()]),
+    Option("percent", "percent of their users, 1 to 100; none: all", kind=int),
+)
 _ROLLOUT_ENDS = {"completed": DONE, "rolled_back": REFUSED, "failed": REFUSED}
 _GATE_ENDS = {"approved": DONE} | dict.fromkeys(("rejected", "withdrawn", "stopped", "rebuilt", "lapsed"), REFUSED)
 
@@ -213,10 +217,52 @@ NOUNS: dict[str, tuple[str, tuple[Command, ...]]] = {
                     Option("burst", "requests it lets through at once", kind=int),
                 ),
             ),
-            Command("key", "POST", "endpoints/{ref}/keys/", "issue a key; it is shown once", (Option("name", "for whom", needed=True),)),
+            Command(
+                "key", "POST", "endpoints/{ref}/keys/", "issue a key; it is shown once",
+                (Option("name", "for whom", needed=True), Option("department", "whose users it calls for"), Option("team", "their team")),
+            ),
+            Command(
+                "assign-key", "PATCH", "endpoints/{ref}/keys/{key}/", "say for whom a key calls: rollout phases go by it",
+                (Option("department", "department; empty without one"), Option("team", "team; empty without one")),
+            ),
             Command("roll-back", "POST", "endpoints/{ref}/roll-back/", "back to the version before", (_REASON,)),
             Command("rehearse-rollback", "POST", "endpoints/{ref}/rehearse-rollback/", "try the way back, and measure it"),
             Command("labels", "POST", "endpoints/{ref}/labels/", "send what really happened (--json)", document=True),
+        ),
+    ),
+    "phase": (
+        "rollout phases in production",
+        (
+            Command("list", "GET", "usecases/{ref}/phases/", "the plan of a use case, in order", many=True),
+            Command("show", "GET", "phases/{id}/", "one, with its decision"),
+            Command(
+                "plan", "POST", "usecases/{ref}/phases/", "add one at the end (checks: --json)",
+                (
+                    Option("name", "its name", needed=True),
+                    *_COVERS,
+                    Option("planned-on", "the day, such as 2026-12-01", needed=True),
+                    Option("entry-criteria", "what has to be true before, in words", needed=True),
+                    Option("owner", "email"),
+                    Option("closes-now", "yes: the first in production; everybody is turned away until one is opened", kind="yes".__eq__),
+                ),
+            ),
+            Command(
+                "change", "PATCH", "phases/{id}/", "change what is given",
+                (
+                    Option("name", "its name"),
+                    *_COVERS,
+                    Option("planned-on", "the day"),
+                    Option("entry-criteria", "what has to be true before, in words"),
+                    Option("owner", "email"),
+                    Option("position", "its place in the plan", kind=int),
+                ),
+            ),
+            Command("drop", "DELETE", "phases/{id}/", "take one that was never opened out of the plan"),
+            Command(
+                "open", "POST", "gates/", "draft the gate that opens one",
+                (Option("usecase", "slug or id", needed=True), Option("phase", "its id", needed=True), Option("note", "for the approvers")),
+            ),
+            Command("close", "POST", "phases/{id}/close/", "roll one back; its decision is revoked", (_REASON,)),
         ),
     ),
     "audit": (

@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway import __version__, auth, logs, oip, problems
+from gateway import __version__, auth, cohorts, logs, oip, problems
 from gateway.calls import (
     JSON_HEADERS,
     PROBLEM_HEADERS,
@@ -30,7 +30,8 @@ from gateway.metrics import Metrics
 from gateway.problems import Problem
 from gateway.proxy import Inference, Proxy
 from gateway.routing import Routing
-from gateway.snapshot import Endpoint
+from gateway.snapshot import Endpoint, Rollout
+from gateway.tally import Tally
 
 log = logging.getLogger("gateway.app")
 
@@ -43,6 +44,7 @@ class Gateway:
         self.metrics = Metrics()
         self.routing = Routing(settings, self.metrics)
         self.capture = Capture(settings, self.metrics)
+        self.tally = Tally(settings, self.metrics)
         self._in_flight = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._engines: Engines
@@ -69,7 +71,10 @@ class Gateway:
                 self._limiter = Limiter(self.settings.redis_url, self.metrics)
                 self._proxy = Proxy(self._engines, self.capture, self.metrics)
                 self.capture.start()
-                self._tasks = [asyncio.create_task(self.routing.run(), name="routing")]
+                self._tasks = [
+                    asyncio.create_task(self.routing.run(), name="routing"),
+                    asyncio.create_task(self.tally.run(), name="tally"),
+                ]
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 # The server has answered what was under way; what is left is written down and closed.
@@ -157,9 +162,24 @@ class Gateway:
             )
         endpoint = snapshot.endpoints.get(slug)
         # A good key for another endpoint learns no more than that this one is not for it.
-        if endpoint is None or not auth.opens(endpoint, digest):
+        call.caller = auth.caller(endpoint, digest) if endpoint is not None else None
+        if endpoint is None or call.caller is None:
             raise _not_found()
         return endpoint
+
+    def _check_open(self, call: Call, endpoint: Endpoint, rollout: Rollout) -> None:
+        """Raise Problem 403 unless production is open to the user behind the call, by the phases that were decided."""
+        caller = call.caller
+        assert caller is not None
+        now = call.received_at.timestamp()
+        if caller.open_percent < cohorts.EVERYBODY:
+            user = cohorts.user_of(call.scope["headers"])
+            mark = cohorts.mark(rollout.salt, f"user:{user}" if user is not None else f"key:{caller.key_id}")
+            if mark >= caller.open_percent:
+                phase = cohorts.coming(rollout.phases, caller.groups, mark)
+                self.tally.refuse(endpoint.id, endpoint.slug, caller.key_id, phase.name if phase else "", now)
+                raise cohorts.refusal(phase, by_user=user is not None)
+        self.tally.admit(endpoint.id, caller.key_id, now)
 
     async def _limit(self, endpoint: Endpoint) -> None:
         wait_s = await self._limiter.take(endpoint)
@@ -168,6 +188,8 @@ class Gateway:
 
     async def _infer(self, call: Call, endpoint: Endpoint, version: str | None) -> None:
         check_head(call.scope["headers"], self.settings.max_body_bytes)
+        if endpoint.rollout is not None:
+            self._check_open(call, endpoint, endpoint.rollout)
         if self._in_flight >= self.settings.max_in_flight:
             raise problems.unavailable("overloaded", "Too many requests are under way. Try again shortly.")
         self._in_flight += 1

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 
-from gateway.snapshot import Endpoint
+from gateway.snapshot import Caller, Endpoint
 
 _SCHEME = b"bearer "
 _PREFIX = b"ghe_"
@@ -32,9 +32,10 @@ def key_digest(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     return hashlib.sha256(key).hexdigest()
 
 
-def opens(endpoint: Endpoint, digest: str) -> bool:
-    """Whether the key with this digest belongs to the endpoint. Looks at every key, found or not."""
-    matched = False
-    for _, known in endpoint.keys:
-        matched |= hmac.compare_digest(known, digest)
-    return matched
+def caller(endpoint: Endpoint, digest: str) -> Caller | None:
+    """Whose key of the endpoint has this digest; None when it is no key of it. Looks at every key, found or not."""
+    found: Caller | None = None
+    for known in endpoint.keys:
+        if hmac.compare_digest(known.sha256, digest):
+            found = known
+    return found

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from gateway.problems import Headers, Problem
-from gateway.snapshot import Endpoint, Route
+from gateway.snapshot import Caller, Endpoint, Route
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -41,6 +41,7 @@ class Call:
     __slots__ = (
         "_send",
         "answered",
+        "caller",
         "endpoint",
         "receive",
         "received_at",
@@ -63,6 +64,7 @@ class Call:
         self.scope, self.receive, self._send = scope, receive, send
         self.request_id, self.received_at, self.started_at = request_id, received_at, started_at
         self.endpoint: Endpoint | None = None
+        self.caller: Caller | None = None
         self.route: Route | None = None
         self.status = 0
         self.answered = False

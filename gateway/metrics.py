@@ -105,6 +105,9 @@ class Metrics:
         self.limiter_local = Gauge(name + "limiter_local", "1 while limits are kept without Redis.")
         self.snapshot_version = Gauge(name + "snapshot_version", "Version of the routing snapshot in use.")
         self.snapshot_age = Gauge(name + "snapshot_contact_age_seconds", "Since the portal confirmed it.")
+        self.not_open = Counter(
+            name + "phase_not_open_total", "Turned away until a rollout phase opens.", ("endpoint", "phase")
+        )
         self.snapshots_refused = Counter(
             name + "snapshots_refused_total", "Snapshots not accepted.", ("reason",)
         )

@@ -10,6 +10,7 @@ Headers = list[tuple[bytes, bytes]]
 _TITLES = {
     "sign-in-needed": "A key is needed",
     "not-found": "There is nothing here",
+    "phase-not-open": "Not open to them",
     "method-not-allowed": "This address takes another method",
     "request-timeout": "The request did not arrive in time",
     "too-large": "The request is too large",

@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from gateway import cohorts
+from gateway.cohorts import Phase
+
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 # Goes into a request line and a Host header, so nothing that could end either.
 _ENGINE_URL = re.compile(
@@ -46,18 +49,37 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Caller:
+    """A key of an endpoint. groups: its department and team; open_percent: to how many percent of its users the endpoint is open."""
+
+    key_id: str
+    sha256: str
+    groups: frozenset[str] = frozenset()
+    open_percent: int = cohorts.EVERYBODY
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """The plan by which production is opened, phase by phase."""
+
+    salt: str
+    phases: tuple[Phase, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One public model name, with its keys, limit and routes."""
+    """One public model name, with its keys, limit and routes; with a rollout plan it is open to some, without one to all."""
 
     id: str
     slug: str
     environment: str
     rate_limit_rps: float
     burst: int
-    keys: tuple[tuple[str, str], ...]
+    keys: tuple[Caller, ...]
     feature_names: tuple[str, ...] | None
     live: tuple[Route, ...]
     shadows: tuple[Route, ...]
+    rollout: Rollout | None = None
 
     def routes(self, version: str | None = None) -> Sequence[Route]:
         """Routes that may answer: those with a share of traffic, or all of a version the caller pinned."""
@@ -108,7 +130,7 @@ def parse(payload: Mapping[str, Any]) -> Snapshot:
         if endpoint.slug in endpoints:
             raise SnapshotRefused(f"endpoints[{index}].slug {endpoint.slug!r} is there twice.")
         endpoints[endpoint.slug] = endpoint
-    digests = frozenset(digest for item in endpoints.values() for _, digest in item.keys)
+    digests = frozenset(key.sha256 for item in endpoints.values() for key in item.keys)
     return Snapshot(version=version, issued_at=issued_at, endpoints=endpoints, key_digests=digests)
 
 
@@ -116,16 +138,20 @@ def _endpoint(entry: Any, where: str) -> Endpoint:
     if not isinstance(entry, dict):
         raise SnapshotRefused(f"{where} is not an object.")
     routes = [_route(item, f"{where}.routes[{i}]") for i, item in enumerate(_list(entry, "routes", where))]
+    rollout = _rollout(entry.get("rollout"), f"{where}.rollout")
     return Endpoint(
         id=_uuid(entry, "id", where),
         slug=_text(entry, "slug", where),
         environment=_text(entry, "environment", where),
         rate_limit_rps=_rate(entry, where),
         burst=_whole(entry, "burst", where, most=10**9),
-        keys=tuple(_key(item, f"{where}.keys[{i}]") for i, item in enumerate(_list(entry, "keys", where))),
+        keys=tuple(
+            _key(item, f"{where}.keys[{i}]", rollout) for i, item in enumerate(_list(entry, "keys", where))
+        ),
         feature_names=_names(entry.get("feature_names"), where),
         live=tuple(route for route in routes if not route.shadow),
         shadows=tuple(route for route in routes if route.shadow),
+        rollout=rollout,
     )
 
 
@@ -149,13 +175,48 @@ def _route(entry: Any, where: str) -> Route:
     )
 
 
-def _key(entry: Any, where: str) -> tuple[str, str]:
+def _key(entry: Any, where: str, rollout: Rollout | None) -> Caller:
     if not isinstance(entry, dict):
         raise SnapshotRefused(f"{where} is not an object.")
     digest = _text(entry, "sha256", where)
     if not _SHA256.match(digest):
         raise SnapshotRefused(f"{where}.sha256 must be 64 hex digits.")
-    return _text(entry, "key_id", where), digest
+    groups = _groups(entry.get("groups", []), f"{where}.groups")
+    reach = cohorts.EVERYBODY if rollout is None else cohorts.reach(rollout.phases, groups)
+    return Caller(_text(entry, "key_id", where), digest, groups, reach)
+
+
+def _groups(value: Any, where: str) -> frozenset[str]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise SnapshotRefused(f"{where} must be a list of names.")
+    return frozenset(cohorts.same(name) for name in value)
+
+
+def _rollout(entry: Any, where: str) -> Rollout | None:
+    if entry is None:
+        return None
+    if not isinstance(entry, dict):
+        raise SnapshotRefused(f"{where} is not an object.")
+    rows = _list(entry, "phases", where)
+    return Rollout(
+        _text(entry, "salt", where), tuple(_phase(row, f"{where}.phases[{i}]") for i, row in enumerate(rows))
+    )
+
+
+def _phase(entry: Any, where: str) -> Phase:
+    if not isinstance(entry, dict):
+        raise SnapshotRefused(f"{where} is not an object.")
+    is_open, closed = entry.get("open"), entry.get("closed")
+    if not isinstance(is_open, bool) or not isinstance(closed, bool):
+        raise SnapshotRefused(f"{where}: open and closed must be true or false.")
+    return Phase(
+        name=_text(entry, "name", where),
+        departments=_groups(entry.get("departments"), f"{where}.departments"),
+        percent=_whole(entry, "percent", where, most=100),
+        open=is_open,
+        closed=closed,
+        planned_on=_text(entry, "planned_on", where),
+    )
 
 
 def _rate(entry: Mapping[str, Any], where: str) -> float:

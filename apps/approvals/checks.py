@@ -4,7 +4,7 @@ import importlib
 from functools import cache
 from typing import Any
 
-from apps.core.errors import DomainError
+from apps.core.errors import DomainError, Invalid
 from apps.core.evidence import Check, CheckResult, EvidenceSubject, missing
 
 MODULES = (
@@ -38,3 +38,20 @@ def run(name: str, subject: EvidenceSubject, parameters: dict[str, Any]) -> Chec
         return check.run(subject, parameters)
     except DomainError as error:
         return missing(error.detail)
+
+
+def settled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Checks by name with their parameters, defaults filled in; raises Invalid naming the field. Use cases ask by settings.PHASE_CHECKS."""
+    found = []
+    for row in rows:
+        check = all_checks().get(row["check"])
+        if check is None:
+            known = ", ".join(sorted(all_checks()))
+            raise Invalid(
+                f"checks: there is no check {row['check']!r}. Known: {known}.", errors={"checks": [f"No check {row['check']!r}."]}
+            )
+        try:
+            found.append({"check": check.name, "with": check.settings(row["with"])})
+        except Invalid as error:
+            raise Invalid(f"checks: {error.detail}", errors={"checks": [error.detail]}) from error
+    return found

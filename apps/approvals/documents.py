@@ -10,6 +10,7 @@ from apps.core.canonical import canonical_json
 from apps.core.clock import iso, now
 from apps.core.evidence import EvidenceSubject
 from apps.registry.models import ModelVersion
+from apps.usecases import phase_selectors
 
 VERSION = 1
 
@@ -24,7 +25,26 @@ def subject_of(gate: Gate, as_of: datetime | None) -> EvidenceSubject:
         environment=gate.environment,
         model_version_label=version.label if version else "",
         as_of=as_of,
+        phase_id=str(gate.phase_id) if gate.phase_id else None,
     )
+
+
+def asked(gate: Gate) -> dict[str, Any]:
+    """The policy's body as this gate is asked it: a rollout phase may name checks of its own, beside those of the policy."""
+    body: dict[str, Any] = gate.policy.body
+    if gate.phase is None or not gate.phase.checks:
+        return body
+    there = {row["check"] for row in body["checks"]}
+    own = [
+        {
+            **row,
+            "title": checks.all_checks()[row["check"]].title if row["check"] in checks.all_checks() else row["check"],
+            "heading": "Of this phase",
+        }
+        for row in gate.phase.checks
+        if row["check"] not in there
+    ]
+    return {**body, "checks": [*body["checks"], *own]}
 
 
 def _model(version: ModelVersion | None) -> dict[str, Any] | None:
@@ -41,8 +61,7 @@ def evaluate(gate: Gate, *, as_of: datetime | None) -> list[dict[str, Any]]:
     """Every check of the gate's policy, run now, as rows {check, with, title, state, found, asked, source, ...}."""
     subject, waived = subject_of(gate, as_of), waivers(gate)
     return [
-        {**row, **checks.run(row["check"], subject, row["with"]).as_dict(), **waived.get(row["check"], {})}
-        for row in gate.policy.body["checks"]
+        {**row, **checks.run(row["check"], subject, row["with"]).as_dict(), **waived.get(row["check"], {})} for row in asked(gate)["checks"]
     ]
 
 
@@ -90,7 +109,7 @@ def row_now(gate: Gate, name: str) -> dict[str, Any]:
     """The row of one check or item as it stands now. Of a check that is asked more than once, the first that does not pass."""
     rows = [
         {**row, **checks.run(row["check"], subject_of(gate, None), row["with"]).as_dict()}
-        for row in gate.policy.body["checks"]
+        for row in asked(gate)["checks"]
         if row["check"] == name
     ] or [row for row in attested(gate) if row["item"] == name]
     return next((r for r in rows if r.get("state", "pass") != "pass"), rows[0])
@@ -110,6 +129,7 @@ def document(gate: Gate, *, frozen_at: datetime, requested_by: str, requested_at
             "owner": usecase.owner.email,
         },
         "model_version": _model(gate.model_version),
+        **({"phase": phase_selectors.facts(gate.phase)} if gate.phase else {}),
         "policy": {"name": gate.policy.name, "version": gate.policy.version, "digest": gate.policy.digest},
         "quorum": gate.policy.quorum,
         "requested_by": requested_by,

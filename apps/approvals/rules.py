@@ -31,7 +31,7 @@ COMPARED = ("state", "found", "figure", "source_digest", "waiver")
 class GateShape:
     """What a request to move comes to."""
 
-    kind: str  # "stage" or "version"
+    kind: str  # "stage", "version" or "phase"
     policy_gate: str
     environment: str
     needs_model: bool
@@ -48,6 +48,9 @@ def shape(stage: str, to_stage: str, gate_of_move: Mapping[tuple[str, str], str]
     ways = [to for frm, to in gate_of_move if frm == stage] + list(has)
     possible = ", ".join(ways) or "none"
     raise Conflict(f"to_stage: from {stage} no gate leads to {to_stage}. Possible: {possible}.", errors={"to_stage": ["Not from here."]})
+
+
+PHASE_SHAPE = GateShape("phase", "phase", "production", False)
 
 
 def check_may_publish(actor: Actor) -> None:
@@ -137,9 +140,7 @@ def check_words(text: str, field: str, remedy: str) -> str:
     return text.strip()
 
 
-def check_four_eyes(
-    *, user_id: Any, requesters: Iterable[Any], author: bool, excluded: Mapping[str, bool] = MappingProxyType({})
-) -> None:
+def check_four_eyes(*, user_id: Any, requesters: Iterable[Any], author: bool, excluded: Mapping[str, bool] = MappingProxyType({})) -> None:
     """Neither who asks nor who made the model signs, unless the policy lets them (`excluded`: requester, authors)."""
     if excluded.get("requester", True) and str(user_id) in {str(r) for r in requesters if r}:
         raise FourEyesRequired("You requested this gate, so somebody else has to sign it. Ask another approver.")
@@ -254,7 +255,7 @@ def content_digest(document: Mapping[str, Any]) -> str:
 def changes(frozen: Mapping[str, Any], live: Mapping[str, Any]) -> list[dict[str, str]]:
     """What changed since freezing: [{what, before, after}], in words; empty when nothing did."""
     out: list[dict[str, str]] = []
-    for name, words in (("usecase", "Use case"), ("model_version", "Model version"), ("policy", "Policy")):
+    for name, words in (("usecase", "Use case"), ("model_version", "Model version"), ("phase", "Phase"), ("policy", "Policy")):
         was, now = frozen.get(name) or {}, live.get(name) or {}
         out += [
             {"what": f"{words}: {key.replace('_', ' ')}", "before": _say(was.get(key)), "after": _say(now.get(key))}

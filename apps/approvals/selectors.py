@@ -103,7 +103,7 @@ def gates(actor: Actor, *, usecase_id: Any = None, state: str = "", waiting: boo
     if state:
         rows = rows.filter(state=state)
     valid = Prefetch("signatures", Signature.objects.filter(void_at=None).order_by("signed_at"), to_attr="valid_signatures")
-    related = ("usecase", "policy", "model_version__model", "requested_by", "opened_by")
+    related = ("usecase", "policy", "model_version__model", "requested_by", "opened_by", "phase")
     return rows.select_related(*related).defer("evidence_text").prefetch_related(valid).order_by("-id")
 
 
@@ -143,7 +143,7 @@ def count_waiting_on(actor: Actor) -> int:
 def gate(actor: Actor, gate_id: Any) -> Gate:
     """One visible gate with all that its page shows, or NotFound."""
     rows = Gate.objects.visible_to(actor).select_related(
-        "usecase__owner", "usecase__sponsor", "policy", "model_version__model", "requested_by", "opened_by", "decision"
+        "usecase__owner", "usecase__sponsor", "policy", "model_version__model", "requested_by", "opened_by", "decision", "phase__owner"
     )
     answers = Prefetch("attestations", Attestation.objects.select_related("by").order_by("at"))
     signed = Prefetch("signatures", Signature.objects.select_related("signer").order_by("signed_at"))

@@ -18,7 +18,8 @@ State = Literal["pass", "fail", "missing"]
 
 @dataclass(frozen=True, slots=True)
 class EvidenceSubject:
-    """What a gate is about. Ids are text; `environment` is "", "pilot" or "production" (where the model is to go).
+    """What a gate is about. Ids are text; `environment` is "", "pilot" or "production" (where the model is to go); phase_id: the
+    rollout phase that a gate is to open.
 
     as_of: the moment of freezing. A source that only grows (measurements, captures) is read up to it, and ages are counted
     from it, so that a frozen check can be repeated later; a correction of what was read still shows. None means now.
@@ -30,6 +31,7 @@ class EvidenceSubject:
     environment: str = ""
     model_version_label: str = ""
     as_of: datetime | None = None
+    phase_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +120,7 @@ class Check:
         """Given parameters with defaults filled in; unknown or wrong ones raise Invalid naming the parameter."""
         if unknown := sorted(set(given) - set(self.parameters)):
             known = ", ".join(self.parameters) or "none"
-            raise Invalid(
-                f"{self.name}: unknown parameter {unknown[0]!r}. Known: {known}.", errors={unknown[0]: ["Unknown parameter."]}
-            )
+            raise Invalid(f"{self.name}: unknown parameter {unknown[0]!r}. Known: {known}.", errors={unknown[0]: ["Unknown parameter."]})
         return {name: p.read(name, given.get(name, p.default)) for name, p in self.parameters.items()}
 
     def run(self, subject: EvidenceSubject, given: Mapping[str, Any]) -> CheckResult:

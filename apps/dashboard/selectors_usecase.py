@@ -8,7 +8,7 @@ from apps.audit import selectors as audit
 from apps.core import figures
 from apps.core.actor import Actor
 from apps.core.templatetags.gatehouse import spoken
-from apps.dashboard import wording
+from apps.dashboard import selectors_phases, wording
 from apps.dashboard.selectors_events import happenings
 from apps.dashboard.selectors_kpi import chart, live_labels
 from apps.decisions import selectors as decisions
@@ -17,8 +17,9 @@ from apps.kpis import selectors as kpis
 from apps.kpis.models import Kpi
 from apps.kpis.rules.effects import Effect
 from apps.monitoring.models import Incident
-from apps.usecases import rules, selectors, stage_line
+from apps.usecases import phase_selectors, rules, selectors, stage_line
 from apps.usecases.models import UseCase
+from apps.usecases.phase_selectors import PhaseRow
 
 WAITING = {"draft": "gate begun", "open": "gate waits for signatures"}
 TRAIL_ROWS = 8
@@ -62,6 +63,8 @@ class Story:
     chart: figures.Figure | None
     endpoints: list[EndpointRow]
     incidents: list[Incident]
+    phases: list[tuple[PhaseRow, Gate | None]]
+    phase_steps: list[stage_line.Step]
     happenings: list[Any] = field(default_factory=list)
     decisions: list[dict[str, Any]] = field(default_factory=list)
     trail: list[Any] = field(default_factory=list)
@@ -70,6 +73,11 @@ class Story:
     def offers(self) -> bool:
         """Whether to offer additions: the reader may change it and it has not ended."""
         return self.may_change and self.usecase.stage not in ("stopped", "retired")
+
+    @property
+    def shows_phases(self) -> bool:
+        """Whether the rollout in production is worth a word before there is a plan."""
+        return self.usecase.stage in ("pilot", "production")
 
     @property
     def stage_gate(self) -> Gate | None:
@@ -87,7 +95,7 @@ def story(actor: Actor, slug: str) -> Story:
     gates = list(
         Gate.objects.visible_to(actor)
         .filter(usecase=usecase)
-        .select_related("model_version__model", "requested_by", "opened_by")
+        .select_related("model_version__model", "requested_by", "opened_by", "phase")
         .order_by("-id")[:50]
     )
     stays = selectors.time_in_stages(usecase)
@@ -96,6 +104,8 @@ def story(actor: Actor, slug: str) -> Story:
     effect = kpis.effect(primary.kpi, primary.head["version_label"] or None) if primary else None
     incidents = list(Incident.objects.filter(usecase=usecase, closed_at=None).select_related("endpoint").order_by("-opened_at")[:10])
     open_gates = [g for g in gates if g.state in (Gate.State.DRAFT, Gate.State.OPEN)]
+    under_way = {g.phase_id: g for g in open_gates if g.phase_id}
+    plan = phase_selectors.plan(usecase.id)
     opening, deciding = wording.usecase_state(
         stage=usecase.stage, days=spoken(stays[-1]["seconds"]), kpi=primary.kpi if primary else None, head=primary.head if primary else None,
         effect=effect, incidents=len(incidents),
@@ -121,6 +131,8 @@ def story(actor: Actor, slug: str) -> Story:
         chart=chart(primary.kpi, measured, kpis.baseline_in_force(primary.kpi.id), told) if primary else None,
         endpoints=_endpoints(actor, usecase),
         incidents=incidents,
+        phases=[(row, under_way.get(row.phase.id)) for row in plan],
+        phase_steps=selectors_phases.steps(plan, {phase: gate.state for phase, gate in under_way.items()}),
         happenings=told[::-1],
         decisions=[{"decision": d, "why_not": decisions.state_of(d)} for d in decisions.for_usecase(usecase.id)[:20]],
         trail=list(audit.search(actor, usecase=str(usecase.id))[:TRAIL_ROWS]),

@@ -13,10 +13,12 @@ class Decision(BaseModel):
     """
 
     class Kind(models.TextChoices):
-        """`stage` moves a use case (and admits the artifact into the stage's environment); `deploy` admits an artifact only."""
+        """`stage` moves a use case (and admits the artifact into the stage's environment); `deploy` admits an artifact only; `phase`
+        opens a rollout phase in production to the people it covers."""
 
         STAGE = "stage"
         DEPLOY = "deploy"
+        PHASE = "phase"
 
     kind = models.CharField(max_length=10, choices=Kind.choices)
     usecase_id = models.UUIDField(db_index=True)
@@ -25,6 +27,8 @@ class Decision(BaseModel):
     model_version_id = models.UUIDField(null=True)
     model_version_label = models.CharField(max_length=300, blank=True, default="")
     artifact_digest = models.CharField(max_length=80, blank=True, default="")
+    phase_id = models.UUIDField(null=True, db_index=True)
+    phase_name = models.CharField(max_length=100, blank=True, default="")
     gate_id = models.UUIDField(unique=True)
     evidence_digest = models.CharField(max_length=80)
     issued_at = models.DateTimeField()
@@ -43,12 +47,15 @@ class Decision(BaseModel):
             ),
             models.CheckConstraint(
                 name="decisions_kind_and_subject",
-                condition=(models.Q(kind="stage") & ~models.Q(stage_to=""))
-                | (models.Q(kind="deploy", stage_to="") & ~models.Q(environment="")),
+                condition=(models.Q(kind="stage", phase_id=None) & ~models.Q(stage_to=""))
+                | (models.Q(kind="deploy", stage_to="", phase_id=None) & ~models.Q(environment=""))
+                | models.Q(kind="phase", stage_to="", environment="", artifact_digest="", phase_id__isnull=False),
             ),
         ]
 
     def __str__(self) -> str:
+        if self.kind == self.Kind.PHASE:
+            return f"rollout phase “{self.phase_name}”"
         what = self.model_version_label or "use case"
         return f"{what} to {self.stage_to or self.environment}"
 

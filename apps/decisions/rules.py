@@ -1,11 +1,12 @@
 """Who may issue, end or suspend a decision, and when one is live. Pure."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from apps.core.actor import Actor, Role
 from apps.core.errors import Invalid, NotAllowed
 
-KINDS = ("stage", "deploy")
+KINDS = ("stage", "deploy", "phase")
 ENVIRONMENTS = ("", "pilot", "production")
 MAX_VALID_DAYS = 1096
 
@@ -25,7 +26,7 @@ def check_may_end(actor: Actor) -> None:
         raise NotAllowed("Only an approver or an administrator may revoke a decision. Ask one.")
 
 
-def check_decision(*, kind: str, environment: str, stage_to: str, artifact_digest: str, valid_days: int) -> None:
+def check_decision(*, kind: str, environment: str, stage_to: str, artifact_digest: str, valid_days: int, phase_id: Any = None) -> None:
     """The fields of a decision fit together; raises Invalid naming the field."""
     if kind not in KINDS:
         raise Invalid(f"kind: {kind!r} is not one of {', '.join(KINDS)}.", errors={"kind": ["Unknown."]})
@@ -35,6 +36,10 @@ def check_decision(*, kind: str, environment: str, stage_to: str, artifact_diges
         raise Invalid("stage_to: a stage decision names the stage.", errors={"stage_to": ["Needed."]})
     if kind == "deploy" and (stage_to or not environment):
         raise Invalid("environment: a deploy decision names an environment and no stage.", errors={"environment": ["Needed."]})
+    if kind == "phase" and (stage_to or environment or artifact_digest or not phase_id):
+        raise Invalid("phase_id: a phase decision names a phase and nothing else.", errors={"phase_id": ["Needed."]})
+    if kind != "phase" and phase_id:
+        raise Invalid("phase_id: only a phase decision names a phase.", errors={"phase_id": ["Not here."]})
     if environment and not artifact_digest.startswith("sha256:"):
         raise Invalid("artifact_digest: running somewhere needs the artifact's digest.", errors={"artifact_digest": ["Needed."]})
     if not 1 <= valid_days <= MAX_VALID_DAYS:

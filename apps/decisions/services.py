@@ -28,17 +28,21 @@ def issue(
     valid_days: int,
     issued_to: str = "",
     standing_in: bool = False,
+    phase_id: Any = None,
+    phase_name: str = "",
 ) -> Decision:
     """Write the decision of a passed gate: one a gate. Raises Invalid naming the field, Conflict when the gate has one already."""
     rules.check_may_issue(actor, standing_in=standing_in)
-    rules.check_decision(kind=kind, environment=environment, stage_to=stage_to, artifact_digest=artifact_digest, valid_days=valid_days)
+    rules.check_decision(
+        kind=kind, environment=environment, stage_to=stage_to, artifact_digest=artifact_digest, valid_days=valid_days, phase_id=phase_id
+    )
     moment = now()
     try:
         with transaction.atomic():
             decision = Decision.objects.create(
                 kind=kind, usecase_id=usecase_id, environment=environment, stage_to=stage_to, model_version_id=model_version_id,
                 model_version_label=model_version_label, artifact_digest=artifact_digest, gate_id=gate_id, evidence_digest=evidence_digest,
-                issued_at=moment, expires_at=rules.expiry(moment, valid_days), issued_to=issued_to,
+                issued_at=moment, expires_at=rules.expiry(moment, valid_days), issued_to=issued_to, phase_id=phase_id, phase_name=phase_name,
             )  # fmt: skip
     except IntegrityError as error:
         raise Conflict("gate_id: this gate has its decision already. Reload the page.", errors={"gate_id": ["Has a decision."]}) from error
@@ -48,6 +52,7 @@ def issue(
         after={
             "kind": kind, "stage_to": stage_to, "environment": environment, "model_version": model_version_label,
             "artifact_digest": artifact_digest, "gate_id": gate_id, "evidence_digest": evidence_digest, "expires_at": decision.expires_at,
+            **({"phase_id": phase_id, "phase": phase_name} if phase_id else {}),
         },
     )  # fmt: skip
     return decision

@@ -5,6 +5,7 @@ ACTIONS = {
     "deployments.host.key_replaced": "A serving host was given another public key",
     "deployments.endpoint.created": "An endpoint was created",
     "deployments.key.issued": "A caller's key of an endpoint was issued",
+    "deployments.key.assigned": "A caller's key was given a department and team, by which rollout phases go",
     "deployments.key.revoked": "A caller's key of an endpoint was revoked",
     "deployments.deployment.requested": "A model version was asked to be deployed",
     "deployments.deployment.ready": "A deployed model version became ready",

@@ -91,16 +91,17 @@ class Endpoint(BaseModel):
 
 
 class EndpointKey(BaseModel):
-    """A caller's key of one endpoint: shown once, stored as a hash."""
+    """A caller's key of one endpoint: shown once, stored as a hash. `department` and `team` say whom it calls for: rollout phases go by them."""
 
     endpoint = models.ForeignKey(Endpoint, on_delete=models.PROTECT, related_name="keys")
     name = models.CharField(max_length=100)
     prefix = models.CharField(max_length=16, unique=True)
     key_hash = models.CharField(max_length=64)
+    department = models.CharField(max_length=100, blank=True, default="")
+    team = models.CharField(max_length=100, blank=True, default="")
     revoked_at = models.DateTimeField(null=True)
 
     objects = OfEndpointQuerySet.as_manager()
-
 
 class Deployment(BaseModel):
     """One model version on one host for one endpoint: what should be (`desired`) and what the agent reports (`observed`).
@@ -381,3 +382,19 @@ class GatewayState(BaseModel):
     name = models.CharField(max_length=200, unique=True)
     version = models.BigIntegerField(default=0)
     seen_at = models.DateTimeField()
+
+
+class PhaseTally(BaseModel):
+    """Requests of one key in one hour that one run of a gateway let in (`phase` empty) or turned away until `phase` opens. No evidence."""
+
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.PROTECT, related_name="phase_tallies")
+    run = models.UUIDField()
+    hour = models.DateTimeField()
+    key_prefix = models.CharField(max_length=16)
+    phase = models.CharField(max_length=100, blank=True, default="")
+    admitted = models.PositiveBigIntegerField(default=0)
+    refused = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        indexes = [models.Index(fields=["endpoint", "hour"], name="deployments_tally_by_hour")]
+        constraints = [models.UniqueConstraint(fields=["run", "endpoint", "hour", "key_prefix", "phase"], name="deployments_tally_once")]

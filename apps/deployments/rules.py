@@ -236,6 +236,20 @@ def refuse_strategy(strategy: str) -> None:
     raise Invalid(f"strategy: {strategy!r} is not all_at_once or canary.", errors={"strategy": ["Unknown."]})
 
 
+def check_group(department: str, team: str) -> tuple[str, str]:
+    """Department and team of a caller, trimmed; raises Invalid naming the field."""
+    clean = {"department": " ".join(department.split()), "team": " ".join(team.split())}
+    for name, value in clean.items():
+        if len(value) > 100 or (value and not value.isprintable()):
+            raise Invalid(f"{name}: give a name of at most 100 characters.", errors={name: ["At most 100 characters."]})
+    return clean["department"], clean["team"]
+
+
+def groups(key: Any) -> list[str]:
+    """Department and team of a caller's key, as far as they are known."""
+    return [name for name in (key.department, key.team) if name]
+
+
 def check_reason(reason: str) -> str:
     """A reason in words, trimmed."""
     if not reason.strip():

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Prefetch, Q, QuerySet, Sum
 
 from apps.core.actor import Actor
 from apps.core.clock import now
@@ -21,16 +21,19 @@ from apps.deployments.models import (
     EngineStart,
     GatewayState,
     Host,
+    PhaseTally,
     RollbackRehearsal,
     Rollout,
     RoutingSnapshot,
     TrafficShift,
     WorkOrder,
 )
+from apps.usecases import phase_selectors
 from apps.usecases import selectors as usecases
 
 # Gateways ask again after 25 s at most; one that has not for this long does not hold up what waits for all.
 GATEWAY_SEEN_WITHIN = timedelta(seconds=45)
+OPENNESS_OVER = timedelta(days=7)
 
 
 def _ref(reference: Any) -> dict[str, Any]:
@@ -118,6 +121,56 @@ def rehearsals(actor: Actor, *, endpoint_id: Any) -> QuerySet[RollbackRehearsal]
 def work_orders(deployment: Deployment) -> QuerySet[WorkOrder]:
     """What was ordered for a deployment, newest first, without the envelopes."""
     return WorkOrder.objects.filter(deployment=deployment).defer("envelope").order_by("-generation")
+
+
+@dataclass(frozen=True, slots=True)
+class Openness:
+    """What gateways counted of an endpoint with rollout phases since a moment. by_key: key prefix -> (let in, turned away)."""
+
+    since: datetime
+    by_key: dict[str, tuple[int, int]]
+    waiting_for: dict[str, int]
+
+    @property
+    def admitted(self) -> int:
+        """Requests let in."""
+        return sum(a for a, _ in self.by_key.values())
+
+    @property
+    def refused(self) -> int:
+        """Requests turned away because their phase is not open."""
+        return sum(r for _, r in self.by_key.values())
+
+    @property
+    def requests(self) -> int:
+        """All of them."""
+        return self.admitted + self.refused
+
+    @property
+    def callers(self) -> int:
+        """Keys that asked."""
+        return len(self.by_key)
+
+    @property
+    def callers_refused(self) -> int:
+        """Keys of which at least one request was turned away."""
+        return sum(1 for _, r in self.by_key.values() if r)
+
+
+def openness(endpoint: Endpoint) -> Openness | None:
+    """The tally of the last 7 days, of an endpoint found visible; None where no rollout plan holds. Two queries."""
+    if endpoint.environment != "production" or not phase_selectors.rows([endpoint.usecase_id]).exists():
+        return None
+    since = now() - OPENNESS_OVER
+    by_key: dict[str, tuple[int, int]] = {}
+    waiting: dict[str, int] = {}
+    rows = PhaseTally.objects.filter(endpoint=endpoint, hour__gte=since).order_by().values("key_prefix", "phase")
+    for row in rows.annotate(let_in=Sum("admitted"), away=Sum("refused")):
+        admitted, refused = by_key.get(row["key_prefix"], (0, 0))
+        by_key[row["key_prefix"]] = (admitted + row["let_in"], refused + row["away"])
+        if row["away"]:
+            waiting[row["phase"]] = waiting.get(row["phase"], 0) + row["away"]
+    return Openness(since, by_key, dict(sorted(waiting.items(), key=lambda pair: -pair[1])))
 
 
 def serving_of(endpoint: Endpoint) -> Deployment | None:

@@ -15,4 +15,9 @@ ACTIONS = {
     "usecases.stage.held": "The use case was put on hold",
     "usecases.stage.resumed": "The use case was taken off hold",
     "usecases.stage.stopped": "The use case was stopped, with its lesson",
+    "usecases.phase.planned": "A rollout phase was planned",
+    "usecases.phase.changed": "A rollout phase was changed",
+    "usecases.phase.dropped": "A rollout phase that was never opened was taken out of the plan",
+    "usecases.phase.opened": "A rollout phase was opened by a decision",
+    "usecases.phase.closed": "A rollout phase was closed, and its decision revoked",
 }

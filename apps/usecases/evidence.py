@@ -1,10 +1,12 @@
 """Checks that use cases offer to gates."""
 
+from datetime import timedelta
 from typing import Any
 
 from apps.core.canonical import digest_of
+from apps.core.clock import now
 from apps.core.evidence import Check, CheckResult, EvidenceSubject, Parameter, failed, missing, passed
-from apps.usecases import rules, selectors
+from apps.usecases import phase_selectors, rules, selectors
 
 # What an approver reads for the name of a requirement.
 REQUIREMENT_WORDS = {
@@ -51,6 +53,51 @@ def _requirements(subject: EvidenceSubject, parameters: dict[str, Any]) -> Check
     return passed(words, **more)
 
 
+def _phase_planned(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult:
+    """The rollout is planned: at a gate to a phase, that phase; else the whole plan."""
+    usecase = selectors.system_usecase(subject.usecase_id)
+    plan = phase_selectors.plan(usecase.id)
+    more: dict[str, Any] = {
+        "asked": "who, when, under which conditions, by whom", "source": f"/usecases/{usecase.slug}/phases/",
+        "source_digest": digest_of([phase_selectors.facts(r.phase) for r in plan]),
+    }  # fmt: skip
+    chosen = [r for r in plan if subject.phase_id in (None, str(r.phase.id))]
+    if not chosen:
+        return missing("Plan the rollout phases of the use case.", **more)
+    if subject.phase_id is None:
+        return passed(f"{len(plan)} phase{'' if len(plan) == 1 else 's'}: {'; '.join(r.cohort.words for r in plan)}", **more)
+    row = chosen[0]
+    return passed(f"{row.cohort.words}, on {row.phase.planned_on.isoformat()}, owner {row.phase.owner}", **more)
+
+
+def _earlier_open(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult:
+    """Every phase before this one is open by a decision that holds, the last of them for some days."""
+    usecase = selectors.system_usecase(subject.usecase_id)
+    plan, days = phase_selectors.plan(usecase.id), parameters["days"]
+    earlier: list[phase_selectors.PhaseRow] = []
+    for row in plan:
+        if str(row.phase.id) == subject.phase_id:
+            break
+        earlier.append(row)
+    else:
+        return missing("This gate is about no phase of the plan.", source=f"/usecases/{usecase.slug}/phases/")
+    states = [(str(r.phase.id), r.state, str(r.phase.decision_id), r.why_not) for r in earlier]
+    more: dict[str, Any] = {
+        "asked": "every phase before it is open" + (f", the last for {days} days" if days else ""),
+        "source": f"/usecases/{usecase.slug}/phases/", "source_digest": digest_of(states),
+    }  # fmt: skip
+    if not earlier:
+        return passed("it is the first", **more)
+    for row in earlier:
+        if not row.serving or row.why_not:
+            return failed(f"“{row.phase.name}” is {row.state}", row.why_not or "Open it first, or put this phase before it.", **more)
+    last = max(r.phase.opened_at for r in earlier if r.phase.opened_at)
+    since, moment = f"the last since {last:%Y-%m-%d}", subject.as_of or now()
+    if moment < last + timedelta(days=days):
+        return failed(f"{len(earlier)} open, {since}", f"Wait until {last + timedelta(days=days):%Y-%m-%d %H:%M} UTC.", **more)
+    return passed(f"{len(earlier)} open, {since}", **more)
+
+
 CHECKS = {
     check.name: check
     for check in (
@@ -59,5 +106,10 @@ CHECKS = {
             {"integrations": Parameter(int, 1, "integration points that must be named", 0, 100)},
         ),
         Check("usecases.requirements", "Non-functional requirements are stated", _requirements),
+        Check("usecases.phase_planned", "The rollout phases are planned", _phase_planned),
+        Check(
+            "usecases.earlier_phases_open", "The phases before it are open", _earlier_open,
+            {"days": Parameter(int, 0, "days the last of them has been open", 0, 365)},
+        ),
     )
 }  # fmt: skip

@@ -174,3 +174,60 @@ class FunctionAccess(BaseModel):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["usecase", "function"], name="usecases_function_once")]
+
+
+class RolloutPhase(BaseModel):
+    """One phase of the rollout in production: who it covers, and whether it is open to them.
+
+    departments: names of departments or teams, as callers' keys carry them; empty: all. percent: of the users among these; null: all.
+    Opened by a live decision about this very phase alone (a trigger sees to it); who an open phase covers does not change.
+    position is null once the phase was dropped.
+    """
+
+    class State(models.TextChoices):
+        """planned until a decision opens it; closed once it was rolled back; dropped when it was never opened and is not wanted."""
+
+        PLANNED = "planned"
+        OPEN = "open"
+        CLOSED = "closed"
+        DROPPED = "dropped"
+
+    usecase = models.ForeignKey(UseCase, on_delete=models.PROTECT, related_name="phases")
+    position = models.PositiveSmallIntegerField(null=True)
+    name = models.CharField(max_length=100)
+    departments = models.JSONField(default=list)
+    percent = models.PositiveSmallIntegerField(null=True)
+    planned_on = models.DateField()
+    entry_criteria = models.TextField()
+    # Checks that its gate asks for beside those of the policy: [{"check", "with"}].
+    checks = models.JSONField(default=list)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="owned_phases")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.PLANNED)
+    decision_id = models.UUIDField(null=True, unique=True)
+    opened_at = models.DateTimeField(null=True)
+    closed_at = models.DateTimeField(null=True)
+    close_reason = models.TextField(blank=True, default="")
+    closed_by = models.CharField(max_length=300, blank=True, default="")
+
+    objects = VisibleQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["usecase", "position"], name="usecases_phase_order", deferrable=models.Deferrable.DEFERRED),
+            models.UniqueConstraint(fields=["usecase", "name"], condition=~Q(state="dropped"), name="usecases_phase_name_once"),
+            models.CheckConstraint(name="usecases_phase_percent", condition=Q(percent=None) | Q(percent__gte=1, percent__lte=100)),
+            models.CheckConstraint(
+                name="usecases_dropped_phase_has_no_place",
+                condition=Q(state="dropped", position=None) | (~Q(state="dropped") & Q(position__isnull=False)),
+            ),
+            models.CheckConstraint(
+                name="usecases_open_phase_has_decision",
+                condition=~Q(state="open") | Q(decision_id__isnull=False, opened_at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="usecases_closed_phase_has_reason", condition=~Q(state="closed") | (~Q(close_reason="") & Q(closed_at__isnull=False))
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -8,6 +8,7 @@ from apps.approvals import rules
 from apps.approvals.models import Attestation, Gate, PolicyVersion, Signature
 from apps.approvals.selectors import GatePage
 from apps.core.actor import Function
+from apps.core.errors import Invalid
 from apps.decisions import selectors as decisions
 from apps.decisions.models import Decision
 
@@ -41,7 +42,12 @@ class NewPolicySerializer(PolicyTextSerializer):
     note = serializers.CharField(required=False, allow_blank=True, default="", max_length=5_000)
     password = serializers.CharField(max_length=200, write_only=True, trim_whitespace=False)
     code = serializers.CharField(
-        max_length=40, write_only=True, required=False, default="", allow_blank=True, help_text="Of the signer's generator, where one is set up."
+        max_length=40,
+        write_only=True,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="Of the signer's generator, where one is set up.",
     )
 
 
@@ -53,13 +59,14 @@ class GateSerializer(serializers.ModelSerializer):
     model_version = serializers.SerializerMethodField()
     opened_by = serializers.EmailField(source="opened_by.email", read_only=True)
     requested_by = serializers.SerializerMethodField()
+    phase = serializers.SerializerMethodField()
     quorum = serializers.SerializerMethodField()
     wanted = serializers.SerializerMethodField()
 
     class Meta:
         model = Gate
         fields = [
-            "id", "usecase", "kind", "from_stage", "to_stage", "environment", "model_version", "policy", "state", "note", "opened_by",
+            "id", "usecase", "kind", "from_stage", "to_stage", "environment", "model_version", "phase", "policy", "state", "note", "opened_by",
             "requested_by", "requested_at", "due_at", "frozen_at", "evidence_digest", "quorum", "wanted", "decided_at", "decision_id",
             "created_at",
         ]  # fmt: skip
@@ -72,6 +79,10 @@ class GateSerializer(serializers.ModelSerializer):
         """Id, label and digest, or null."""
         version = gate.model_version
         return {"id": str(version.id), "label": version.label, "artifact_digest": version.artifact_digest} if version else None
+
+    def get_phase(self, gate: Gate) -> dict[str, str] | None:
+        """Id and name of the rollout phase it is to open, or null."""
+        return {"id": str(gate.phase_id), "name": gate.phase.name} if gate.phase else None
 
     def get_requested_by(self, gate: Gate) -> str | None:
         """Address of the requester."""
@@ -185,12 +196,19 @@ def page_json(page: GatePage) -> dict[str, Any]:
 
 
 class OpenGateSerializer(serializers.Serializer):
-    """A gate of a use case (id or slug) to a stage; `model_version` as an id or `name/3`."""
+    """A gate of a use case (id or slug): to a stage, with `model_version` as an id or `name/3` where one is to run; or to a `phase`."""
 
     usecase = serializers.CharField()
-    to_stage = serializers.CharField()
+    to_stage = serializers.CharField(required=False, allow_blank=True, default="", help_text="needed unless `phase` is given")
+    phase = serializers.UUIDField(required=False, allow_null=True, default=None, help_text="id of a rollout phase, instead of `to_stage`")
     model_version = serializers.CharField(required=False, allow_null=True)
     note = serializers.CharField(required=False, allow_blank=True, default="")
+
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Either a stage or a phase."""
+        if bool(data["to_stage"]) == bool(data["phase"]):
+            raise Invalid("to_stage: give the stage it leads to, or a phase.", errors={"to_stage": ["Give this or phase."]})
+        return data
 
 
 class AnswerSerializer(serializers.Serializer):
@@ -223,7 +241,10 @@ class SignSerializer(serializers.Serializer):
     comment = serializers.CharField(required=False, allow_blank=True, default="")
     would_change = serializers.CharField(required=False, allow_blank=True, default="")
     on_behalf_of = serializers.UUIDField(
-        required=False, allow_null=True, default=None, help_text="the approver who delegated the function to you; see GET /api/v1/delegations/"
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="the approver who delegated the function to you; see GET /api/v1/delegations/",
     )
     evidence_digest = serializers.CharField(max_length=80)
     password = serializers.CharField(
@@ -231,7 +252,12 @@ class SignSerializer(serializers.Serializer):
         help_text="left out only where the policy says e_signature: false",
     )  # fmt: skip
     code = serializers.CharField(
-        max_length=40, write_only=True, required=False, default="", allow_blank=True, help_text="Of the signer's generator, where one is set up."
+        max_length=40,
+        write_only=True,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="Of the signer's generator, where one is set up.",
     )
 
 
@@ -251,7 +277,7 @@ class DecisionSerializer(serializers.ModelSerializer):
     class Meta:
         model = Decision
         fields = [
-            "id", "kind", "usecase_id", "environment", "stage_to", "model_version_id", "model_version_label", "artifact_digest", "gate_id",
+            "id", "kind", "usecase_id", "environment", "stage_to", "phase_id", "phase_name", "model_version_id", "model_version_label", "artifact_digest", "gate_id",
             "evidence_digest", "issued_at", "expires_at", "issued_to", "live", "why_not_live", "revoked_at",
         ]  # fmt: skip
 

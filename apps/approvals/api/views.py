@@ -78,7 +78,7 @@ class GatesView(ListView):
         actor, data = actor_of(request), given(OpenGateSerializer, request)
         gate = services.open_gate(
             actor=actor, usecase_id=usecases.usecase(actor, data["usecase"]).id, to_stage=data["to_stage"],
-            model_version_id=version_id(actor, data.get("model_version")), note=data["note"],
+            model_version_id=version_id(actor, data.get("model_version")), note=data["note"], phase_id=data["phase"],
         )  # fmt: skip
         return page(actor, gate.id, status.HTTP_201_CREATED)
 

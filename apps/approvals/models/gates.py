@@ -30,13 +30,15 @@ class GateQuerySet(VisibleQuerySet):
 
 
 class Gate(BaseModel):
-    """One request to move a use case (`stage`) or to bring a model version into an environment it is in (`version`)."""
+    """One request: to move a use case (`stage`), to bring a model version into an environment it is in (`version`), or to open a
+    rollout phase in production (`phase`)."""
 
     class Kind(models.TextChoices):
         """What passing it allows."""
 
         STAGE = "stage"
         VERSION = "version"
+        PHASE = "phase"
 
     class State(models.TextChoices):
         """draft: evidence is gathered; open: frozen, waits for signatures. Every other state is an end."""
@@ -56,6 +58,7 @@ class Gate(BaseModel):
     to_stage = models.CharField(max_length=20)
     environment = models.CharField(max_length=20, blank=True, default="")
     model_version = models.ForeignKey("registry.ModelVersion", null=True, on_delete=models.PROTECT, related_name="gates")
+    phase = models.ForeignKey("usecases.RolloutPhase", null=True, on_delete=models.PROTECT, related_name="gates")
     policy = models.ForeignKey(PolicyVersion, on_delete=models.PROTECT, related_name="gates")
     state = models.CharField(max_length=20, choices=State.choices, default=State.DRAFT)
     opened_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="opened_gates")
@@ -82,6 +85,13 @@ class Gate(BaseModel):
                 condition=Q(kind="version", state__in=["draft", "open"]),
                 name="approvals_one_gate_a_version",
             ),
+            models.UniqueConstraint(
+                fields=["phase"], condition=Q(kind="phase", state__in=["draft", "open"]), name="approvals_one_gate_a_phase"
+            ),
+            models.CheckConstraint(
+                name="approvals_phase_gate_has_phase",
+                condition=Q(kind="phase", phase__isnull=False, model_version=None) | (~Q(kind="phase") & Q(phase=None)),
+            ),
             models.CheckConstraint(
                 name="approvals_frozen_once_open",
                 condition=Q(state__in=["draft", "withdrawn"])
@@ -97,6 +107,8 @@ class Gate(BaseModel):
     def __str__(self) -> str:
         if self.kind == self.Kind.VERSION:
             return f"new version into {self.environment}"
+        if self.kind == self.Kind.PHASE:
+            return f"rollout phase “{self.phase}”"
         return f"{self.from_stage} to {self.to_stage}"
 
 

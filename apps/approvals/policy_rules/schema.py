@@ -5,12 +5,12 @@ from typing import Any
 
 from apps.core.actor import Function
 
-GATES = ("proposal_poc", "poc_pilot", "pilot_production", "production_retired", "version")
+GATES = ("proposal_poc", "poc_pilot", "pilot_production", "production_retired", "version", "phase")
 TIERS = ("any", "minimal", "limited", "high")
 # Who answers an attested item: the use case's owner or sponsor, an engineer who may change it, or an approver of a function.
 ITEM_OWNERS = ("owner", "engineer", *Function)
-# Gates that let a model run: attestations alone never pass them.
-NEEDS_CHECKS = ("poc_pilot", "pilot_production", "version")
+# Gates that let a model run, or open it to people: attestations alone never pass them.
+NEEDS_CHECKS = ("poc_pilot", "pilot_production", "version", "phase")
 OVERDUE_WAYS = ("remind", "escalate", "lapse")
 MOST_WAIVER_DAYS = 365
 

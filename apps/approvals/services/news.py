@@ -28,7 +28,7 @@ def _tell(event: str, actor: Actor, gate: Gate, title: str, text: str, people: I
         event=event, title=title, text=text, path=f"/gates/{gate.id}/", usecase_id=gate.usecase_id,
         data={
             "gate": str(gate.id), "gate_state": gate.state, "usecase": gate.usecase.slug, "from_stage": gate.from_stage,
-            "to_stage": gate.to_stage, "environment": gate.environment, "model_version": version,
+            "to_stage": gate.to_stage, "environment": gate.environment, "model_version": version, **({"phase": gate.phase.name} if gate.phase else {}),
             "evidence_digest": gate.evidence_digest, "by": actor.label, **data,
         },
         people=[p for p in people if str(p) != str(actor.user_id)],
@@ -52,7 +52,9 @@ def requested(actor: Actor, gate: Gate, *, again: bool, voided: int) -> None:
 def signed(actor: Actor, gate: Gate, signature: Signature) -> None:
     """Somebody signed, and that did not decide it."""
     text = f"{signature.printed_name} signed for {signature.function}. {signature.comment}".strip()
-    _tell("gate.signed", actor, gate, f"Signed for {signature.function}: {_what(gate)}", text, _concerned(gate), function=signature.function)
+    _tell(
+        "gate.signed", actor, gate, f"Signed for {signature.function}: {_what(gate)}", text, _concerned(gate), function=signature.function
+    )
 
 
 def rejected(actor: Actor, gate: Gate, signature: Signature) -> None:
@@ -76,7 +78,7 @@ def withdrawn(actor: Actor, gate: Gate, reason: str) -> None:
 
 def revoked(actor: Actor, decision: Decision, reason: str) -> None:
     """An approval was taken back."""
-    gate = Gate.objects.select_related("usecase", "model_version", "policy").filter(decision=decision).first()
+    gate = Gate.objects.select_related("usecase", "model_version", "policy", "phase").filter(decision=decision).first()
     if gate is not None:
         _tell("decision.revoked", actor, gate, f"Approval revoked: {_what(gate)}", reason, _concerned(gate), decision=str(decision.id))
 
@@ -96,21 +98,34 @@ def rebuilt(actor: Actor, gate: Gate, signature: Signature, successor: UseCase) 
 
 def held(actor: Actor, gate: Gate, reason: str) -> None:
     """What the gate allowed is suspended."""
-    _tell("decision.held", actor, gate, f"Suspended: {_what(gate)}", reason, _concerned(gate) | _signers(gate), decision=str(gate.decision_id))
+    _tell(
+        "decision.held", actor, gate, f"Suspended: {_what(gate)}", reason, _concerned(gate) | _signers(gate), decision=str(gate.decision_id)
+    )
 
 
 def waiver_asked(actor: Actor, waiver: Waiver) -> None:
     """A waiver waits for a risk owner."""
     people = {p.id for p in accounts.holders(Role.APPROVER, waiver_rules.SIGNER)}
     text = f"{waiver.title} is to be let pass until {waiver.until:%Y-%m-%d}: {waiver.reason}"
-    _tell("waiver.asked", actor, waiver.gate, f"A waiver is asked for: {_what(waiver.gate)}", text, people, waiver=str(waiver.id), subject=waiver.subject)
+    _tell(
+        "waiver.asked",
+        actor,
+        waiver.gate,
+        f"A waiver is asked for: {_what(waiver.gate)}",
+        text,
+        people,
+        waiver=str(waiver.id),
+        subject=waiver.subject,
+    )
 
 
 def waiver_answered(actor: Actor, waiver: Waiver) -> None:
     """A risk owner signed or refused."""
     granted = waiver.state == Waiver.State.SIGNED
     title = f"Waiver {'signed' if granted else 'refused'}: {_what(waiver.gate)}"
-    text = f"{waiver.title}: {'let pass until ' + format(waiver.until, '%Y-%m-%d') if granted else 'not let pass'}. {waiver.comment}".strip()
+    text = (
+        f"{waiver.title}: {'let pass until ' + format(waiver.until, '%Y-%m-%d') if granted else 'not let pass'}. {waiver.comment}".strip()
+    )
     people = _concerned(waiver.gate) | {waiver.asked_by_id}
     _tell("waiver.answered", actor, waiver.gate, title, text, people, waiver=str(waiver.id), subject=waiver.subject, granted=granted)
 
@@ -126,7 +141,9 @@ def waiver_expiring(actor: Actor, waiver: Waiver) -> None:
 
 def expiring(actor: Actor, gate: Gate, decision: Decision, days: int) -> None:
     """What the gate allowed ends soon."""
-    text = f"The approval ends on {decision.expires_at:%Y-%m-%d}. Request a new gate in time; without one nothing may be started or shifted."
+    text = (
+        f"The approval ends on {decision.expires_at:%Y-%m-%d}. Request a new gate in time; without one nothing may be started or shifted."
+    )
     _tell(
         "decision.expiring", actor, gate, f"Ends in {days} day{'s' if days != 1 else ''}: {_what(gate)}", text, _concerned(gate),
         decision=str(decision.id), days=days, expires_at=iso(decision.expires_at),
@@ -142,7 +159,9 @@ def lapsed(actor: Actor, gate: Gate, decision: Decision) -> None:
 def overdue(actor: Actor, gate: Gate, to: str) -> None:
     """Signatures are late: whoever still has to sign hears it, and the function that the policy escalates to."""
     signed = {s.signer_id for s in gate.signatures.filter(void_at=None)}
-    wanted = rules.still_wanted(gate.policy.quorum, gate.signatures.filter(void_at=None, meaning="approved").values_list("function", flat=True))
+    wanted = rules.still_wanted(
+        gate.policy.quorum, gate.signatures.filter(void_at=None, meaning="approved").values_list("function", flat=True)
+    )
     people = {p.id for function in [*wanted, *([to] if to else [])] for p in accounts.holders(Role.APPROVER, function)} - signed
     text = f"Signatures were due on {gate.due_at:%Y-%m-%d}. Still wanted: {', '.join(f'{n} {f}' for f, n in wanted.items())}."
     _tell("gate.overdue", actor, gate, f"Overdue: {_what(gate)}", text, people | _concerned(gate), wanted=wanted, escalated_to=to)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 
 from apps.approvals import rules, waiver_rules
 from apps.approvals.models import Gate, Reminder, Waiver
@@ -21,7 +21,7 @@ from apps.decisions import selectors as decisions
 from apps.decisions.models import Decision, Revocation
 
 log = logging.getLogger(__name__)
-RELATED = ("usecase", "policy", "model_version")
+RELATED = ("usecase", "policy", "model_version", "phase")
 
 
 def remind(*, actor: Actor) -> dict[str, int]:
@@ -56,14 +56,16 @@ def _once(event: str, subject_id: Any, mark: str) -> bool:
 
 
 def _ending() -> list[Decision]:
-    """Approvals for an environment that end within the longest notice or ended since, neither revoked nor followed by a later one."""
+    """Approvals for an environment or a rollout phase that end within the longest notice or ended since, neither revoked nor followed
+    by a later one."""
     first = max(rules.EXPIRY_DAYS)
     later = Decision.objects.filter(
         usecase_id=OuterRef("usecase_id"), environment=OuterRef("environment"), artifact_digest=OuterRef("artifact_digest"),
-        expires_at__gt=OuterRef("expires_at"),
+        expires_at__gt=OuterRef("expires_at"), phase_id=None,
     )  # fmt: skip
-    rows = Decision.objects.exclude(environment="").filter(
-        ~Exists(Revocation.objects.filter(decision=OuterRef("pk"))), ~Exists(later),
+    later_phase = Decision.objects.filter(phase_id=OuterRef("phase_id"), expires_at__gt=OuterRef("expires_at"))
+    rows = Decision.objects.filter((~Q(environment="") & ~Exists(later)) | (Q(kind="phase") & ~Exists(later_phase))).filter(
+        ~Exists(Revocation.objects.filter(decision=OuterRef("pk"))),
         expires_at__lt=now() + timedelta(days=first), expires_at__gt=now() - timedelta(days=first),
     )  # fmt: skip
     return list(rows.order_by("expires_at"))

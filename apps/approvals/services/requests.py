@@ -15,10 +15,11 @@ from apps.core.clock import now
 from apps.core.errors import Conflict, Invalid, NotFound
 from apps.registry import services as registry
 from apps.registry.models import ModelVersion
+from apps.usecases import phase_rules, phase_selectors
 from apps.usecases import rules as usecase_rules
 from apps.usecases import selectors as usecases
 from apps.usecases import services as usecase_services
-from apps.usecases.models import UseCase
+from apps.usecases.models import RolloutPhase, UseCase
 
 
 def locked(actor: Actor, gate_id: Any) -> Gate:
@@ -26,7 +27,7 @@ def locked(actor: Actor, gate_id: Any) -> Gate:
     found: Gate = Gate.objects.visible_to(actor).one("gate", id=gate_id)
     return (
         Gate.objects.select_for_update(of=("self",), no_key=True)
-        .select_related("usecase__owner", "usecase__sponsor", "policy", "model_version__model", "requested_by", "opened_by")
+        .select_related("usecase__owner", "usecase__sponsor", "policy", "model_version__model", "requested_by", "opened_by", "phase__owner")
         .get(id=found.id)
     )
 
@@ -46,28 +47,46 @@ def _version(usecase: UseCase, model_version_id: Any, environment: str) -> Model
     return version
 
 
+def _phase(actor: Actor, usecase: UseCase, phase_id: Any) -> RolloutPhase:
+    """The phase of a gate: of this use case, planned or closed, the use case in production."""
+    phase = phase_selectors.phase(actor, phase_id)
+    if phase.usecase_id != usecase.id:
+        raise Invalid("phase: this phase is of another use case.", errors={"phase": ["Of another use case."]})
+    phase_rules.check_may_begin(stage=usecase.stage, state=phase.state)
+    return phase
+
+
 @transaction.atomic
-def open_gate(*, actor: Actor, usecase_id: Any, to_stage: str, model_version_id: Any = None, note: str = "") -> Gate:
-    """Begin a gate as a draft: to the next stage, or (to_stage pilot or production, already reached) for one more model version.
+def open_gate(
+    *, actor: Actor, usecase_id: Any, to_stage: str = "", model_version_id: Any = None, note: str = "", phase_id: Any = None
+) -> Gate:
+    """Begin a gate as a draft: to the next stage, (to_stage pilot or production, already reached) for one more model version, or
+    (phase_id) to open a rollout phase.
 
     Raises Conflict when no gate leads there, another is under way or no policy is published; Invalid naming the field.
     """
     usecase = usecases.usecase(actor, usecase_id)
     person = rules.check_may_open(actor, usecases.may_change(actor, usecase.id))
-    shape = rules.shape(usecase.stage, to_stage, usecase_rules.GATE_OF_MOVE, usecase_rules.ENVIRONMENT_OF_STAGE)
+    phase = _phase(actor, usecase, phase_id) if phase_id is not None else None
+    if phase is not None:
+        shape, to_stage, model_version_id = rules.PHASE_SHAPE, usecase.stage, None
+    else:
+        shape = rules.shape(usecase.stage, to_stage, usecase_rules.GATE_OF_MOVE, usecase_rules.ENVIRONMENT_OF_STAGE)
     gate_name = shape.policy_gate
     if shape.kind == Gate.Kind.VERSION and selectors.held_for_tier(usecase.id, shape.environment).exists():
         # What opened the environment was suspended with the raised tier, so that gate is passed again, not the lighter one.
         gate_name = usecase_rules.GATE_OF_ENVIRONMENT[shape.environment]
     policy = selectors.policy_for(gate_name, usecase.risk_tier)
     if policy is None:
-        raise Conflict(f"There is no published policy for {gate_name}. A policy owner publishes one; manage.py load_policies has those that ship.")
+        raise Conflict(
+            f"There is no published policy for {gate_name}. A policy owner publishes one; manage.py load_policies has those that ship."
+        )
     version = _version(usecase, model_version_id, shape.environment) if shape.needs_model else None
     try:
         with transaction.atomic():
             gate = Gate.objects.create(
                 usecase=usecase, kind=shape.kind, from_stage=usecase.stage, to_stage=to_stage, environment=shape.environment,
-                model_version=version, policy=policy, opened_by_id=person, note=note.strip(),
+                model_version=version, policy=policy, opened_by_id=person, note=note.strip(), phase=phase,
             )  # fmt: skip
     except IntegrityError as error:
         raise Conflict("A gate like this is under way. Finish or withdraw it first.") from error
@@ -80,6 +99,7 @@ def open_gate(*, actor: Actor, usecase_id: Any, to_stage: str, model_version_id:
         after={
             "kind": gate.kind, "from_stage": gate.from_stage, "to_stage": to_stage, "environment": gate.environment,
             "model_version": version.label if version else None, "policy": str(policy), "note": gate.note,
+            **({"phase_id": str(phase.id), "phase": phase.name} if phase else {}),
         },
     )  # fmt: skip
     return gate
@@ -175,6 +195,8 @@ def _check_still_there(gate: Gate) -> None:
         raise Conflict(
             f"The use case is at {gate.usecase.stage} now; this gate began at {gate.from_stage}. Withdraw it and begin a new one."
         )
+    if gate.phase is not None:
+        phase_rules.check_may_begin(stage=gate.usecase.stage, state=gate.phase.state)
 
 
 @transaction.atomic

@@ -22,6 +22,8 @@ from apps.decisions.models import Decision
 from apps.usecases import rules as usecase_rules
 from apps.usecases import services as usecases
 
+DECISION_KINDS = {"stage": "stage", "version": "deploy", "phase": "phase"}
+
 
 @sensitive_variables("password", "code")
 @transaction.atomic
@@ -71,7 +73,7 @@ def sign_gate(
     rules.check_signature(
         function=function, meaning=meaning, comment=comment, quorum=gate.policy.quorum,
         approvals=[s.function for s in given if s.meaning == "approved"], signed_before=signer.id in voices or (absent is not None and absent.id in voices),
-        evidence_digest=evidence_digest, frozen_digest=gate.evidence_digest, would_change=would_change, to_stage=gate.to_stage,
+        evidence_digest=evidence_digest, frozen_digest=gate.evidence_digest, would_change=would_change, to_stage="" if gate.kind == Gate.Kind.PHASE else gate.to_stage,
     )  # fmt: skip
     if not accounts.still_holds(absent.id if absent else signer.id, Role.APPROVER, function):
         who = f"{absent} is" if absent else "You are"
@@ -127,10 +129,10 @@ def _reject(actor: Actor, gate: Gate, signature: Signature) -> Gate:
 def _approve(actor: Actor, gate: Gate, *, standing_in: bool = False) -> Decision:
     """The quorum is met: one decision, and the move it allows."""
     version = gate.model_version
-    stage = gate.kind == Gate.Kind.STAGE
+    stage, phase = gate.kind == Gate.Kind.STAGE, gate.phase
     decision = decisions.issue(
-        actor=actor, usecase_id=gate.usecase_id, kind="stage" if stage else "deploy", stage_to=gate.to_stage if stage else "",
-        environment=gate.environment, model_version_id=version.id if version else None,
+        actor=actor, usecase_id=gate.usecase_id, kind=DECISION_KINDS[gate.kind], stage_to=gate.to_stage if stage else "",
+        environment="" if phase else gate.environment, phase_id=phase.id if phase else None, phase_name=phase.name if phase else "", model_version_id=version.id if version else None,
         model_version_label=version.label if version else "", artifact_digest=version.artifact_digest if version else "",
         gate_id=gate.id, evidence_digest=gate.evidence_digest, valid_days=gate.policy.body["valid_days"],
         issued_to=gate.requested_by.email if gate.requested_by else "", standing_in=standing_in,
@@ -145,6 +147,8 @@ def _approve(actor: Actor, gate: Gate, *, standing_in: bool = False) -> Decision
     if stage:
         usecases.promote(actor=actor, usecase_id=gate.usecase_id, to_stage=gate.to_stage, decision=decision)
         gate.usecase.refresh_from_db(fields=["stage", "stage_since"])
+    if phase is not None:
+        usecases.open_phase(actor=actor, phase_id=phase.id, decision=decision, signed=documents.frozen(gate)["phase"])
     return decision
 
 
@@ -162,5 +166,7 @@ def revoke_decision(*, actor: Actor, decision_id: Any, reason: str) -> Decision:
     found = selectors.decision(actor, decision_id)
     decision_rules.check_may_end(actor)
     ended = decisions.revoke(actor=actor, decision_id=found.id, reason=reason)
+    if ended.kind == "phase":
+        usecases.close_phase_of(actor=actor, decision=ended, reason=reason)
     news.revoked(actor, ended, reason)
     return ended

@@ -41,13 +41,19 @@ def ask_waiver(*, actor: Actor, gate_id: Any, subject: str, reason: str, until: 
     gate = locked(actor, gate_id)
     person = rules.check_may_open(actor, usecases.may_change(actor, gate.usecase_id))
     rules.check_state(gate.state, *LIVE_STATES)
-    row = waiver_rules.row_of(gate.policy.body, subject)
+    row = waiver_rules.row_of(documents.asked(gate), subject)
     reason = waiver_rules.check_terms(reason=reason, until=until, at=now(), most_days=gate.policy.waiver_days)
     waiver_rules.check_needed(documents.row_now(gate, subject))
     try:
         with transaction.atomic():
             waiver = Waiver.objects.create(
-                gate=gate, subject=subject, title=row.get("title") or row["text"], reason=reason, until=until, asked_by_id=person, asked_at=now()
+                gate=gate,
+                subject=subject,
+                title=row.get("title") or row["text"],
+                reason=reason,
+                until=until,
+                asked_by_id=person,
+                asked_at=now(),
             )
     except IntegrityError as error:
         raise Conflict("subject: a waiver of this is asked for already.", errors={"subject": ["Asked already."]}) from error
@@ -120,7 +126,7 @@ def settle_waiver(*, actor: Actor, waiver_id: Any) -> str:
     waiver = Waiver.objects.select_for_update(no_key=True, of=("self",)).filter(id=waiver_id, state=Waiver.State.SIGNED).first()
     if waiver is None:
         return "ended"
-    gate = Gate.objects.select_related("usecase", "policy", "model_version__model", "decision").get(id=waiver.gate_id)
+    gate = Gate.objects.select_related("usecase", "policy", "model_version__model", "decision", "phase__owner").get(id=waiver.gate_id)
     waiver.gate = gate
     if gate.state not in LIVE_STATES:
         _end(actor, waiver, "The gate ended without an approval.")

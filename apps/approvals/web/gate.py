@@ -14,6 +14,7 @@ from apps.approvals.models import Gate
 from apps.approvals.web import reads
 from apps.core.doors import call
 from apps.core.errors import CredentialsRefused, DomainError, NotFound
+from apps.usecases import phase_selectors
 
 
 @require_GET
@@ -102,6 +103,10 @@ def _said(gate: Gate, meaning: str) -> str:
         return "You approved. The gate waits for the other signatures."
     if gate.kind == Gate.Kind.STAGE:
         return f"You approved, and yours was the last signature: the use case is at {gate.to_stage} now."
+    if gate.kind == Gate.Kind.PHASE:
+        return (
+            f"You approved, and yours was the last signature: rollout phase “{gate.phase}” is open; the gateways serve it within seconds."
+        )
     return f"You approved, and yours was the last signature: the version may be deployed to {gate.environment} now."
 
 
@@ -142,7 +147,11 @@ def gate_page(request: HttpRequest, gate_id: Any, refusal: DomainError | None = 
         raise
     outcome = reads.outcome(actor, found.gate)
     offered = {"withdraw": found.may_withdraw, "revoke": outcome.may_revoke, "request": found.may_request, "sign": bool(found.my_functions)}
-    offered |= {"comment": found.may_comment, "waiver": bool(found.may_waive), **{f"waiver-{w.id}": w.state == "asked" for w in found.waivers}}
+    offered |= {
+        "comment": found.may_comment,
+        "waiver": bool(found.may_waive),
+        **{f"waiver-{w.id}": w.state == "asked" for w in found.waivers},
+    }
     if not offered.get(where, where.removeprefix("item-") in found.my_items):
         where = ""  # its form is gone, so the refusal stands at the top
     context = {
@@ -154,11 +163,16 @@ def gate_page(request: HttpRequest, gate_id: Any, refusal: DomainError | None = 
         "wanted": [seat.function for seat in found.seats for _ in range(seat.wanted)],
         "answered": sum(i["answer"] in ("yes", "not_applicable") for i in found.attestations),
         "is_theirs": actor.user_id in {str(found.gate.opened_by_id), str(found.gate.requested_by_id)},
+        "cohort": phase_selectors.cohort(found.gate.phase) if found.gate.phase else None,
         "outcome": outcome,
         "steps": reads.steps(found.gate),
         "refusal": refusal,
         "where": where,
-        "typed": {k: v for k, v in request.POST.items() if k in ("comment", "would_change", "reason", "note", "answer", "function", "until", "subject", "text")},
+        "typed": {
+            k: v
+            for k, v in request.POST.items()
+            if k in ("comment", "would_change", "reason", "note", "answer", "function", "until", "subject", "text")
+        },
         "answers": (("yes", "yes"), ("no", "no"), ("not_applicable", "not applicable")),
     }
     response = render(request, "approvals/gate.html", context, status=refusal.status if refusal else 200)

@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from apps.dashboard.web import findings, kpis, models_search, portfolio, rates, usecase_edit, usecase_new, usecases, views
+from apps.dashboard.web import findings, kpis, models_search, phases, portfolio, rates, usecase_edit, usecase_new, usecases, views
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -12,6 +12,11 @@ urlpatterns = [
     path("usecases/<slug:slug>/", usecases.detail, name="usecase"),
     path("usecases/<slug:slug>/edit/", usecase_edit.edit, name="usecase-edit"),
     path("usecases/<slug:slug>/edit/<slug:what>/", usecase_edit.change, name="usecase-change"),
+    path("usecases/<slug:slug>/phases/", phases.phases, name="usecase-phases"),
+    path("usecases/<slug:slug>/phases/<uuid:phase_id>/change/", phases.change, name="phase-change"),
+    path("usecases/<slug:slug>/phases/<uuid:phase_id>/drop/", phases.drop, name="phase-drop"),
+    path("usecases/<slug:slug>/phases/<uuid:phase_id>/gate/", phases.begin_gate, name="phase-gate"),
+    path("usecases/<slug:slug>/phases/<uuid:phase_id>/close/", phases.close, name="phase-close"),
     path("kpis/<uuid:kpi_id>/", kpis.detail, name="kpi"),
     path("kpis/<uuid:kpi_id>/measurements.csv", kpis.as_csv, name="kpi-csv"),
     path("kpis/<uuid:kpi_id>/<slug:what>/", kpis.change, name="kpi-change"),

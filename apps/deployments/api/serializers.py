@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.conf import settings
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.core.errors import Invalid
@@ -52,7 +53,7 @@ class KeySerializer(serializers.ModelSerializer):
 
     class Meta:
         model = EndpointKey
-        fields = ["id", "name", "prefix", "revoked_at", "created_at"]
+        fields = ["id", "name", "prefix", "department", "team", "revoked_at", "created_at"]
 
 
 class IssuedKeySerializer(KeySerializer):
@@ -65,9 +66,18 @@ class IssuedKeySerializer(KeySerializer):
 
 
 class NewKeySerializer(serializers.Serializer):
-    """Which caller it is for."""
+    """Which caller it is for, and for whom it calls: rollout phases go by department and team."""
 
     name = serializers.CharField(max_length=100)
+    department = serializers.CharField(required=False, allow_blank=True, default="", max_length=100)
+    team = serializers.CharField(required=False, allow_blank=True, default="", max_length=100)
+
+
+class GroupSerializer(serializers.Serializer):
+    """For whom a caller calls; empty takes it away. Both are set."""
+
+    department = serializers.CharField(required=False, allow_blank=True, default="", max_length=100)
+    team = serializers.CharField(required=False, allow_blank=True, default="", max_length=100)
 
 
 class DeploymentSerializer(serializers.ModelSerializer):
@@ -199,15 +209,33 @@ class EndpointSerializer(serializers.ModelSerializer):
         ]  # fmt: skip
 
 
+class OpennessSerializer(serializers.Serializer):
+    """What gateways counted since `since`. callers: keys that asked; callers_refused: those of them that were turned away at least once."""
+
+    since = serializers.DateTimeField()
+    admitted = serializers.IntegerField()
+    refused = serializers.IntegerField()
+    callers = serializers.IntegerField()
+    callers_refused = serializers.IntegerField()
+    waiting_for = serializers.DictField(child=serializers.IntegerField(), help_text="phase -> requests turned away until it opens")
+
+
 class EndpointDetailSerializer(EndpointSerializer):
     """With keys, the last rollouts and rehearsals."""
 
     keys = serializers.SerializerMethodField()
     rollouts = serializers.SerializerMethodField()
     rehearsals = serializers.SerializerMethodField()
+    openness = serializers.SerializerMethodField()
 
     class Meta(EndpointSerializer.Meta):
-        fields = [*EndpointSerializer.Meta.fields, "keys", "rollouts", "rehearsals"]
+        fields = [*EndpointSerializer.Meta.fields, "keys", "rollouts", "rehearsals", "openness"]
+
+    @extend_schema_field(OpennessSerializer(allow_null=True))
+    def get_openness(self, endpoint: Endpoint) -> dict[str, Any] | None:
+        """Requests of the last 7 days that were let in or turned away by rollout phases; null without a plan."""
+        found = selectors.openness(endpoint)
+        return OpennessSerializer(found).data if found else None
 
     def get_keys(self, endpoint: Endpoint) -> list[dict[str, Any]]:
         """All keys, newest first, without secrets."""

@@ -18,6 +18,7 @@ from apps.deployments.api.serializers import (
     DeploymentSerializer,
     EndpointDetailSerializer,
     EndpointSerializer,
+    GroupSerializer,
     HostSerializer,
     IssuedKeySerializer,
     KeySerializer,
@@ -143,6 +144,17 @@ class EndpointKeyView(View):
         """Revoke a caller's key of an endpoint."""
         selectors.endpoint(actor_of(request), reference)
         return Response(KeySerializer(services.revoke_key(actor=actor_of(request), key_id=key_id)).data)
+
+    @operation(request=GroupSerializer, responses={200: KeySerializer})
+    @durable
+    def patch(self, request: Request, reference: str, key_id: str) -> Response:
+        """Say for which department and team a caller calls.
+
+        Rollout phases go by it, within seconds.
+        """
+        selectors.endpoint(actor_of(request), reference)
+        key = services.assign_key(actor=actor_of(request), key_id=key_id, **given(GroupSerializer, request))
+        return Response(KeySerializer(key).data)
 
 
 class RehearsalView(View):

@@ -1,12 +1,15 @@
-"""The gateways' door: the newest routing snapshot, as soon as there is one."""
+"""The gateways' door: the newest routing snapshot, as soon as there is one; and what they count."""
 
+import json
 import socket
 import time
+from typing import Any
 
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_GET, require_POST
 
 from apps.accounts.selectors import actor_from_token
 from apps.core.actor import Actor
@@ -16,6 +19,7 @@ from apps.deployments import selectors, services
 
 MAX_WAIT_S = 25.0
 LOOK_EVERY_S = 0.2
+MAX_TALLY_BYTES = 2 * 1024 * 1024
 
 
 @never_cache
@@ -30,15 +34,12 @@ def routing(request: HttpRequest) -> HttpResponse:
         since = _number(request, "since", 0, 2**53 - 1)
         wait_s = min(MAX_WAIT_S, _number(request, "wait", 0, 3600))
     except DomainError as error:
-        response = JsonResponse(error.problem(), status=error.status, content_type="application/problem+json")
-        if error.status == 401:
-            response["WWW-Authenticate"] = 'Bearer realm="gatehouse"'
-        return response
+        return _refused(error)
     version = int(since)
     try:
         call(services.confirm_routing, actor=actor, version=version)
     except DomainError as error:
-        return JsonResponse(error.problem(), status=error.status, content_type="application/problem+json")
+        return _refused(error)
     deadline = time.monotonic() + wait_s
     # One indexed row a look; nothing is held between looks, and no transaction is open.
     while selectors.newest_routing_version() <= version:
@@ -49,6 +50,42 @@ def routing(request: HttpRequest) -> HttpResponse:
         time.sleep(min(LOOK_EVERY_S, left))
     newest = selectors.newest_routing()
     return JsonResponse({"envelope": newest.envelope if newest else None})
+
+
+@csrf_exempt
+@never_cache
+@require_POST
+def phase_tallies(request: HttpRequest) -> HttpResponse:
+    """`{"run": id, "rows": [...]}` of one gateway: requests let in, and turned away until a rollout phase opens. 204 when kept.
+
+    Bearer token with scope `routing`; whole counts, so the same may be sent again. See services.take_tally.
+    """
+    try:
+        actor = _gateway(request)
+        if len(request.body) > MAX_TALLY_BYTES:
+            raise Invalid(f"body: at most {MAX_TALLY_BYTES} bytes.", errors={"body": ["Too large."]})
+        said = _object(request.body)
+        call(services.take_tally, actor=actor, run=said.get("run"), rows=said.get("rows"))
+    except DomainError as error:
+        return _refused(error)
+    return HttpResponse(status=204)
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict):
+        raise Invalid("body: give a JSON object.", errors={"body": ["Not a JSON object."]})
+    return said
+
+
+def _refused(error: DomainError) -> HttpResponse:
+    response = JsonResponse(error.problem(), status=error.status, content_type="application/problem+json")
+    if error.status == 401:
+        response["WWW-Authenticate"] = 'Bearer realm="gatehouse"'
+    return response
 
 
 def _gone(request: HttpRequest) -> bool:

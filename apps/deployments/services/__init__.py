@@ -1,6 +1,6 @@
 """Writes of deployments, one verb each. Web writes what should be; control's tasks make it so."""
 
-from apps.deployments.services.endpoints import create_endpoint, issue_key, revoke_key
+from apps.deployments.services.endpoints import assign_key, create_endpoint, issue_key, revoke_key
 from apps.deployments.services.hosts import register_host
 from apps.deployments.services.metering import meter_cost
 from apps.deployments.services.reconciliation import reconcile
@@ -11,12 +11,14 @@ from apps.deployments.services.requests import request_deployment, stop_deployme
 from apps.deployments.services.rollouts import advance, roll_back
 from apps.deployments.services.routing import confirm_routing, publish_routing
 from apps.deployments.services.sweeping import remind_of_aliases, sweep
+from apps.deployments.services.tallies import take_tally
 from apps.deployments.services.work_orders import issue_load_order
 
 __all__ = [
     "Receipt",
     "acknowledgement",
     "advance",
+    "assign_key",
     "confirm_routing",
     "create_endpoint",
     "issue_key",
@@ -34,4 +36,5 @@ __all__ = [
     "stop_deployment",
     "sum_up_refusals",
     "sweep",
+    "take_tally",
 ]

@@ -56,32 +56,64 @@ def create_endpoint(
 
 
 @transaction.atomic
-def issue_key(*, actor: Actor, endpoint_id: Any, name: str) -> tuple[EndpointKey, str]:
-    """A caller's key; returns (row, secret). The secret is shown this once and works when the gateways have the next snapshot."""
+def issue_key(*, actor: Actor, endpoint_id: Any, name: str, department: str = "", team: str = "") -> tuple[EndpointKey, str]:
+    """A caller's key; returns (row, secret). The secret is shown this once and works when the gateways have the next snapshot.
+
+    department, team: whom the caller calls for, by which rollout phases go.
+    """
     rules.check_may_deploy(actor)
     endpoint = selectors.changeable_endpoint(actor, endpoint_id)
     if not name.strip():
         raise Invalid("name: say which caller the key is for.", errors={"name": ["Needed."]})
+    department, team = rules.check_group(department, team)
     whole, prefix, digest = new_secret("ghe")
-    key = EndpointKey.objects.create(endpoint=endpoint, name=name.strip()[:100], prefix=prefix, key_hash=digest)
+    key = EndpointKey.objects.create(
+        endpoint=endpoint, name=name.strip()[:100], prefix=prefix, key_hash=digest, department=department, team=team
+    )
     audit.record(
         "deployments.key.issued", actor=actor, obj_type="endpointkey", obj_id=str(key.id), obj_label=key.name,
-        usecase_id=str(endpoint.usecase_id), after={"endpoint": endpoint.slug, "prefix": prefix},
+        usecase_id=str(endpoint.usecase_id), after={"endpoint": endpoint.slug, "prefix": prefix, "department": department, "team": team},
     )  # fmt: skip
     outbox.put("deployments.publish_routing", {})
     return key, whole
 
 
 @transaction.atomic
+def assign_key(*, actor: Actor, key_id: Any, department: str = "", team: str = "") -> EndpointKey:
+    """Say for which department and team a caller calls; empty takes it away. Rollout phases go by it. The same again changes nothing.
+
+    Raises Conflict for a revoked key, Invalid naming the field.
+    """
+    rules.check_may_deploy(actor)
+    key = _changeable_key(actor, key_id)
+    department, team = rules.check_group(department, team)
+    if key.revoked_at is not None:
+        raise Conflict("This key is revoked, so it calls for nobody. Issue another one.")
+    before = {"department": key.department, "team": key.team}
+    after = {"department": department, "team": team}
+    if before == after:
+        return key
+    key.department, key.team = department, team
+    key.save(update_fields=["department", "team"])
+    audit.record(
+        "deployments.key.assigned", actor=actor, obj_type="endpointkey", obj_id=str(key.id), obj_label=key.name,
+        usecase_id=str(key.endpoint.usecase_id), before=before, after={"endpoint": key.endpoint.slug, **after},
+    )  # fmt: skip
+    outbox.put("deployments.publish_routing", {})
+    return key
+
+
+def _changeable_key(actor: Actor, key_id: Any) -> EndpointKey:
+    """The key, of an endpoint that the actor may change (else NotFound), locked."""
+    rows = EndpointKey.objects.changeable_by(actor).select_for_update(no_key=True, of=("self",)).select_related("endpoint")
+    return rows.one("endpoint key", id=key_id)  # type: ignore[no-any-return]
+
+
+@transaction.atomic
 def revoke_key(*, actor: Actor, key_id: Any) -> EndpointKey:
     """Make a caller's key useless as soon as the gateways have the next snapshot. Repeating it changes nothing."""
     rules.check_may_deploy(actor)
-    key = (
-        EndpointKey.objects.changeable_by(actor)
-        .select_for_update(no_key=True, of=("self",))
-        .select_related("endpoint")
-        .one("endpoint key", id=key_id)
-    )
+    key = _changeable_key(actor, key_id)
     if key.revoked_at is None:
         key.revoked_at = now()
         key.save(update_fields=["revoked_at"])

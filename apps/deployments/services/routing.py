@@ -11,12 +11,13 @@ from apps.core.actor import Actor
 from apps.core.canonical import digest_of
 from apps.core.clock import now
 from apps.core.errors import Invalid
-from apps.deployments import selectors
+from apps.deployments import rules, selectors
 from apps.deployments.gateways.keys import order_key
 from apps.deployments.models import Deployment, Endpoint, EndpointKey, GatewayState, Rollout, RoutingSnapshot, TrafficShift
 from apps.deployments.services.work_orders import engine_model
 from apps.outbox import services as outbox
 from apps.registry import selectors as registry
+from apps.usecases import phase_selectors as phases
 from celery_worker import orders
 
 # Held while a snapshot is made, so that versions grow one by one and the newest holds what was committed last.
@@ -32,7 +33,9 @@ def publish_routing(*, actor: Actor) -> RoutingSnapshot:
     Shifts that wait for publication are marked with its version either way.
     """
     _queue_up()
-    endpoints = [_endpoint(e) for e in _rows()]
+    rows = list(_rows())
+    plans = phases.plans({e.usecase_id for e in rows if e.environment == "production"})
+    endpoints = [_endpoint(e, plans.get(e.usecase_id, []) if e.environment == "production" else []) for e in rows]
     digest, moment = digest_of(endpoints), now()
     newest = selectors.newest_routing()
     # After a restore from a backup a gateway can be ahead of the database; it takes up nothing that is not newer.
@@ -69,7 +72,7 @@ def _rows() -> Any:
     ).order_by("slug")
 
 
-def _endpoint(endpoint: Any) -> dict[str, Any]:
+def _endpoint(endpoint: Any, plan: list[phases.PhaseRow]) -> dict[str, Any]:
     names = {tuple(registry.feature_names(d.model_version)) for d in endpoint.ready}
     # Columns of a bare tensor can be named only while all versions agree on them.
     features = list(names.pop()) if len(names) == 1 else None
@@ -79,7 +82,8 @@ def _endpoint(endpoint: Any) -> dict[str, Any]:
         "environment": endpoint.environment,
         "rate_limit_rps": endpoint.rate_limit_rps,
         "burst": endpoint.burst,
-        "keys": [{"key_id": k.prefix, "sha256": k.key_hash} for k in endpoint.live_keys],
+        "keys": [{"key_id": k.prefix, "sha256": k.key_hash, "groups": rules.groups(k)} for k in endpoint.live_keys],
+        "rollout": _rollout(endpoint, plan) if plan else None,
         "feature_names": features or None,
         "routes": [
             {
@@ -93,6 +97,20 @@ def _endpoint(endpoint: Any) -> dict[str, Any]:
             for d in endpoint.ready
         ],
     }
+
+
+def _rollout(endpoint: Any, plan: list[phases.PhaseRow]) -> dict[str, Any]:
+    """To whom production is open: the phases in order. `salt` makes the share of users another one in every use case."""
+    return {
+        "salt": str(endpoint.usecase_id),
+        "phases": [
+            {
+                "name": row.phase.name, "departments": list(row.phase.departments), "percent": row.phase.percent or 100,
+                "open": row.serving, "closed": row.state in ("closed", "ended"), "planned_on": row.phase.planned_on.isoformat(),
+            }
+            for row in plan
+        ],
+    }  # fmt: skip
 
 
 @transaction.atomic

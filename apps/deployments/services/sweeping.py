@@ -7,17 +7,19 @@ from django.db import transaction
 from apps.core.actor import Actor
 from apps.core.clock import now
 from apps.decisions import selectors as decisions
-from apps.deployments.models import AgentReport, Deployment, GatewayState, RoutingSnapshot
+from apps.deployments.models import AgentReport, Deployment, GatewayState, PhaseTally, RoutingSnapshot
 from apps.deployments.services import shifts
 from apps.registry.models import AliasRecord
 
 KEEP_REPORTS = timedelta(days=30)
 KEEP_SNAPSHOTS = 1000
+KEEP_TALLIES = timedelta(days=400)
 
 
 @transaction.atomic
 def sweep(*, actor: Actor) -> int:
-    """Delete reports older than a month (no agent sends those again), old snapshots, gateways long gone; returns how many rows.
+    """Delete reports older than a month (no agent sends those again), old snapshots, tallies older than a year and gateways long
+    gone; returns how many rows.
 
     What happened stays: orders, engine starts, shifts and the trail are never deleted.
     """
@@ -25,6 +27,7 @@ def sweep(*, actor: Actor) -> int:
     count = AgentReport.objects.filter(received_at__lt=moment - KEEP_REPORTS).delete()[0]
     newest = RoutingSnapshot.objects.order_by("-version").values_list("version", flat=True).first() or 0
     count += RoutingSnapshot.objects.filter(version__lte=newest - KEEP_SNAPSHOTS).delete()[0]
+    count += PhaseTally.objects.filter(hour__lt=moment - KEEP_TALLIES).delete()[0]
     return count + GatewayState.objects.filter(seen_at__lt=moment - KEEP_REPORTS).delete()[0]
 
 

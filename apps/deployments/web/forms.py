@@ -11,7 +11,11 @@ from apps.deployments.models import Deployment
 from apps.usecases.models import UseCase
 
 REASON = (Field("reason", "Why", required=True, wide=True, hint="The trail keeps it."),)
-CALLER = (Field("name", "For which caller", required=True, wide=True, hint="For example: claims system."),)
+GROUP = (
+    Field("department", "Department", hint="Rollout phases go by it."),
+    Field("team", "Team"),
+)
+CALLER = (Field("name", "For which caller", required=True, wide=True, hint="For example: claims system."), *GROUP)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from django.db.models import Count, Prefetch, Q
 from apps.core.actor import Actor
 from apps.core.canonical import canonical_json, sha256_hex
 from apps.core.clock import now
-from apps.deployments import selectors
+from apps.deployments import rules, selectors
 from apps.deployments.models import Deployment, Endpoint, EndpointKey, Host, RollbackRehearsal, Rollout, TrafficShift
+from apps.usecases import phase_selectors
 
 SHIFT_WORDS = {"step": "rollout step", "roll_back": "rolled back", "rehearsal": "rehearsal", "stop": "stopped"}
 GONE = ("failed", "lost", "stopped")
@@ -254,6 +255,46 @@ def _way_back(rollouts: list[Rollout], deployments: Iterable[Deployment]) -> Way
 def keys(endpoint: Endpoint) -> list[EndpointKey]:
     """The callers' keys, valid ones first."""
     return sorted(endpoint.keys.order_by("-id")[:100], key=lambda k: k.revoked_at is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A key, and, with a rollout plan, to how many percent of its users it is open, what opens it to more, and what gateways counted."""
+
+    key: EndpointKey
+    open_percent: int = 100
+    coming: str = ""
+    admitted: int = 0
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """Who may call. plan: the rollout phases of a production endpoint; empty: open to all."""
+
+    rows: list[Caller]
+    plan: list[phase_selectors.PhaseRow]
+    openness: selectors.Openness | None
+
+    @property
+    def share(self) -> str:
+        """Turned away, in percent of all."""
+        found = self.openness
+        return f"{100 * found.refused / found.requests:.1f}%" if found and found.requests else ""
+
+
+def callers(endpoint: Endpoint) -> Callers:
+    """Keys of an endpoint with what the rollout plan means for each."""
+    found = keys(endpoint)
+    plan = phase_selectors.plan(endpoint.usecase_id) if endpoint.environment == "production" else []
+    openness = selectors.openness(endpoint) if plan else None
+    if openness is None:
+        return Callers([Caller(k) for k in found], [], None)
+    rows = []
+    for key in found:
+        coming, (admitted, refused) = phase_selectors.coming(plan, rules.groups(key)), openness.by_key.get(key.prefix, (0, 0))
+        rows.append(Caller(key, phase_selectors.reached(plan, rules.groups(key)), coming.phase.name if coming else "", admitted, refused))
+    return Callers(rows, plan, openness)
 
 
 def load_runs(endpoint: Endpoint) -> list[Any]:

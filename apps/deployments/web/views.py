@@ -130,6 +130,7 @@ def _rest(request: HttpRequest, live: reads.Live, refused: forms.Refused = forms
     serving = live.answering[0].model_version if live.answering else None
     admitted = [r for r in rows if r["live"] and not r["here"]]
     testable = reads.may_be_loaded(endpoint, live.running)
+    callers = reads.callers(endpoint)
     deploying = forms.deploy(admitted, answering=bool(live.answering), bake_s=settings.ROLLOUT_BAKE_S)
     return {
         "candidates": rows,
@@ -137,7 +138,11 @@ def _rest(request: HttpRequest, live: reads.Live, refused: forms.Refused = forms
         "deploy_form": forms.form("deploy", deploying, refused, steps="10, 100"),
         "key_form": forms.form("key", forms.CALLER, refused),
         "load_form": forms.form("load-test", forms.load_test(testable), refused, multiplier=10, duration_s=10),
-        "keys": reads.keys(endpoint),
+        "callers": callers,
+        "caller_forms": [
+            (row, forms.form(f"group-{row.key.id}", forms.GROUP, refused, department=row.key.department, team=row.key.team))
+            for row in callers.rows
+        ],
         "infer_url": f"{settings.GATEWAY_URL}/v2/models/{endpoint.slug}/infer",
         "columns": registry.feature_names(serving)[:2] if serving else [],
         "runs": reads.load_runs(endpoint),
@@ -155,6 +160,7 @@ def refuse(request: HttpRequest, slug: str, key: str, error: DomainError) -> Htt
     context |= _rest(request, context["live"], refused)
     back: reads.WayBack = context["live"].back
     shown = {"key"} | {f"stop-{d.id}" for d, _ in context["stops"]}
+    shown |= {f"group-{row.key.id}" for row in context["callers"].rows if row.key.revoked_at is None}
     shown |= {"deploy"} if context["admitted"] else set()
     shown |= {"roll-back"} if not back.why_not else set()
     shown |= {"load-test"} if context["testable"] and getattr(context["requirements"], "projected_rps", None) else set()
@@ -245,13 +251,22 @@ def issue_key(request: HttpRequest, slug: str) -> HttpResponse:
         return redirect("deployments:endpoint", slug=slug)
     found = selectors.endpoint(_actor(request), slug)
     try:
-        _, secret = call(services.issue_key, actor=_actor(request), endpoint_id=found.id, name=request.POST.get("name", ""))
+        _, secret = call(services.issue_key, actor=_actor(request), endpoint_id=found.id, **typed(forms.CALLER, request.POST))
     except DomainError as error:
         return refuse(request, slug, "key", error)
     context = _live(request, slug)
     response = render(request, "deployments/endpoint.html", context | _rest(request, context["live"]) | {"secret": secret})
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+@require_POST
+@page
+def assign_key(request: HttpRequest, slug: str, key_id: str) -> HttpResponse:
+    """Say for which department and team a caller calls."""
+    selectors.endpoint(_actor(request), slug)
+    words = "Saved: the gateways go by it within seconds."
+    return _after(request, slug, f"group-{key_id}", words, services.assign_key, key_id=key_id, **typed(forms.GROUP, request.POST))
 
 
 @require_POST

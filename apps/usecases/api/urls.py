@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.usecases.api import stalled, views
+from apps.usecases.api import phases, stalled, views
 
 urlpatterns = [
     path("stalled-usecases/", stalled.StalledView.as_view()),
@@ -13,6 +13,9 @@ urlpatterns = [
     path("usecases/<str:ref>/models/", views.ModelsView.as_view()),
     path("usecases/<str:ref>/access/", views.AccessView.as_view()),
     path("usecases/<str:ref>/access/<uuid:user_id>/", views.PersonAccessView.as_view()),
+    path("usecases/<str:ref>/phases/", phases.PhasesView.as_view()),
+    path("phases/<uuid:phase_id>/", phases.PhaseView.as_view()),
+    path("phases/<uuid:phase_id>/close/", phases.ClosePhaseView.as_view()),
     path("usecases/<str:ref>/moves/", views.MovesView.as_view()),
     path("usecases/<str:ref>/hold/", views.HoldView.as_view()),
     path("usecases/<str:ref>/resume/", views.ResumeView.as_view()),

@@ -13,7 +13,7 @@ from apps.decisions import services as decisions_services
 from apps.decisions.models import Decision
 from apps.usecases import rules, selectors
 from apps.usecases.models import StageMove, UseCase
-from apps.usecases.services import lock
+from apps.usecases.services import lock, phases
 
 
 def _move(*, actor: Actor, usecase: UseCase, to_stage: str, action: str, reason: str = "", decision: Decision | None = None) -> UseCase:
@@ -50,6 +50,7 @@ def promote(*, actor: Actor, usecase_id: Any, to_stage: str, decision: Decision)
         raise NoLiveDecision(decisions.state_of(decisions.decision(decision.id)))
     _move(actor=actor, usecase=usecase, to_stage=to_stage, action="usecases.stage.promoted", decision=decision)
     if to_stage == "retired":
+        phases.close_all(actor, usecase, "The use case was retired.")
         for old in decisions.live().filter(usecase_id=usecase.id).exclude(environment=""):
             decisions_services.revoke(actor=actor, decision_id=old.id, reason="The use case was retired.")
     return usecase
@@ -75,6 +76,7 @@ def fall_back(*, actor: Actor, usecase_id: Any, reason: str) -> UseCase:
     """From production back to pilot. What production allowed is revoked; coming back needs its gate again."""
     usecase = lock.changeable(actor, usecase_id)
     _move(actor=actor, usecase=usecase, to_stage="pilot", action="usecases.stage.fell_back", reason=reason)
+    phases.close_all(actor, usecase, f"The use case went back to pilot: {reason.strip()}")
     for decision in decisions.live().filter(usecase_id=usecase.id, environment="production"):
         decisions_services.revoke(actor=actor, decision_id=decision.id, reason=f"The use case went back to pilot: {reason.strip()}")
     return usecase
@@ -124,6 +126,7 @@ def _stop(actor: Actor, usecase: UseCase, lesson: str) -> UseCase:
     usecase.lesson = lesson.strip()
     usecase.save(update_fields=["lesson"])
     _move(actor=actor, usecase=usecase, to_stage="stopped", action="usecases.stage.stopped", reason=lesson)
+    phases.close_all(actor, usecase, "The use case was stopped.")
     for decision in decisions.for_usecase(usecase.id).filter(revocation=None):
         decisions_services.revoke(actor=actor, decision_id=decision.id, reason="The use case was stopped.")
     return usecase

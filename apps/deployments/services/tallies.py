@@ -1,0 +1,61 @@
+"""What gateways count: requests of production endpoints with rollout phases that were let in, or turned away until a phase opens."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from apps.core.actor import Actor
+from apps.core.errors import Invalid, NotAllowed
+from apps.deployments.models import Endpoint, PhaseTally
+
+MOST_ROWS = 5_000
+MOST_COUNT = 2**62
+
+
+@transaction.atomic
+def take_tally(*, actor: Actor, run: Any, rows: Any) -> int:
+    """Take in the counts of one run of a gateway, whole: [{endpoint, hour, key, phase, admitted, refused}]; returns how many were kept.
+
+    Counts replace those sent before by the same run, so sending them twice counts once. Endpoints that are gone are left out.
+    Raises Invalid naming the field, NotAllowed for anything but a gateway.
+    """
+    if not (actor.is_system or "routing" in actor.scopes):
+        raise NotAllowed("Only a gateway sends tallies. Its token has the scope 'routing'.")
+    try:
+        run_id = UUID(str(run))
+    except ValueError as error:
+        raise Invalid("run: give the id of the gateway's run.", errors={"run": ["Not an id."]}) from error
+    if not isinstance(rows, list) or len(rows) > MOST_ROWS:
+        raise Invalid(f"rows: give a list of at most {MOST_ROWS}.", errors={"rows": ["Not such a list."]})
+    read = [_row(row, f"rows[{index}]") for index, row in enumerate(rows)]
+    there = set(Endpoint.objects.filter(id__in={r["endpoint_id"] for r in read}).values_list("id", flat=True))
+    found = {
+        (r["endpoint_id"], r["hour"], r["key_prefix"], r["phase"]): PhaseTally(run=run_id, **r) for r in read if r["endpoint_id"] in there
+    }
+    PhaseTally.objects.bulk_create(
+        found.values(), update_conflicts=True, unique_fields=["run", "endpoint", "hour", "key_prefix", "phase"],
+        update_fields=["admitted", "refused"],
+    )  # fmt: skip
+    return len(found)
+
+
+def _row(row: Any, where: str) -> dict[str, Any]:
+    try:
+        hour = datetime.fromisoformat(row["hour"])
+        clean = {
+            "endpoint_id": UUID(row["endpoint"]), "hour": hour, "key_prefix": str(row["key"])[:16], "phase": str(row["phase"])[:100],
+            "admitted": _count(row["admitted"]), "refused": _count(row["refused"]),
+        }  # fmt: skip
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise Invalid(f"{where}: give endpoint, hour, key, phase, admitted and refused.", errors={where: ["Not such a row."]}) from error
+    if hour.tzinfo is None or "\x00" in clean["key_prefix"] + clean["phase"]:
+        raise Invalid(f"{where}: give the hour with its zone, and names in plain text.", errors={where: ["Not such a row."]})
+    return clean
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_COUNT:
+        raise ValueError("not a count")
+    return value
