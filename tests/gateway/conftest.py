@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.deployments.world import control, elena, endpoints, engineer, order_key_file, usecase  # noqa: F401
+from tests.gateway.phased import phased  # noqa: F401
 from tests.gateway.support import Engine, GatewayProcess, Portal, start_engine
 
 

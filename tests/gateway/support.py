@@ -108,6 +108,7 @@ class Portal:
         self.envelope: Any = None
         self.version = 0
         self.polls = 0
+        self.tallies: list[dict[str, Any]] = []
         self.changed = threading.Condition()
         self.server: ThreadingHTTPServer | None = None
         self.port = free_port()
@@ -146,6 +147,9 @@ class Portal:
             def do_GET(self) -> None:
                 portal.answer(self)
 
+            def do_POST(self) -> None:
+                portal.take(self)
+
             def log_message(self, *arguments: Any) -> None:
                 """Quiet."""
 
@@ -160,6 +164,17 @@ class Portal:
             self.server = None
         with self.changed:
             self.changed.notify_all()
+
+    def take(self, door: BaseHTTPRequestHandler) -> None:
+        """A report of what was counted by rollout phases."""
+        body = json.loads(door.rfile.read(int(door.headers["Content-Length"])))
+        good = door.path == "/internal/phase-tallies/" and door.headers.get("Authorization") == f"Bearer {self.token}"
+        if good:
+            self.tallies.append(body)
+        door.send_response(204 if good else 401)
+        door.send_header("Content-Length", "0")
+        with contextlib.suppress(OSError):
+            door.end_headers()
 
     def answer(self, door: BaseHTTPRequestHandler) -> None:
         query = parse_qs(urlsplit(door.path).query)
@@ -246,6 +261,20 @@ def endpoint(
         "feature_names": feature_names,
         "routes": routes,
     }
+
+
+def rollout(*phases: dict[str, Any], salt: str = "usecase") -> dict[str, Any]:
+    """A rollout plan of the snapshot; a phase says what differs from one for everybody that is open."""
+    usual = {"departments": [], "percent": 100, "open": True, "closed": False, "planned_on": "2026-12-01"}
+    return {"salt": salt, "phases": [usual | phase for phase in phases]}
+
+
+def counted(portal: Portal) -> dict[tuple[str, str], tuple[int, int]]:
+    """(key id, phase) -> (let in, turned away): the newest report of each counts."""
+    found = {}
+    for body in portal.tallies:
+        found |= {(body["run"], r["hour"], r["key"], r["phase"]): (r["admitted"], r["refused"]) for r in body["rows"]}
+    return {(key, phase): counts for (_, _, key, phase), counts in found.items()}
 
 
 # --- the gateway ------------------------------------------------------------------------------------
