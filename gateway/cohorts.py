@@ -61,9 +61,7 @@ def user_of(headers: Headers) -> str | None:
         if name == USER_HEADER:
             text = value.decode("utf-8", "replace").strip()
             if found is not None or not text or len(value) > MOST_USER_BYTES or not text.isprintable():
-                raise Problem(
-                    400, "invalid", f"Send X-Gatehouse-User once, with a stable id of at most {MOST_USER_BYTES} bytes."
-                )
+                raise Problem(400, "invalid", f"Send X-Gatehouse-User once, with a stable id of at most {MOST_USER_BYTES} bytes.")
             found = text
     return found
 

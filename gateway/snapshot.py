@@ -16,9 +16,7 @@ from gateway.cohorts import Phase
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 # Goes into a request line and a Host header, so nothing that could end either.
-_ENGINE_URL = re.compile(
-    r"https?://([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(:(?P<port>[0-9]{1,5}))?(/[A-Za-z0-9._~/-]*)?\Z"
-)
+_ENGINE_URL = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(:(?P<port>[0-9]{1,5}))?(/[A-Za-z0-9._~/-]*)?\Z")
 _SCALE = float(2**64)
 
 
@@ -145,9 +143,7 @@ def _endpoint(entry: Any, where: str) -> Endpoint:
         environment=_text(entry, "environment", where),
         rate_limit_rps=_rate(entry, where),
         burst=_whole(entry, "burst", where, most=10**9),
-        keys=tuple(
-            _key(item, f"{where}.keys[{i}]", rollout) for i, item in enumerate(_list(entry, "keys", where))
-        ),
+        keys=tuple(_key(item, f"{where}.keys[{i}]", rollout) for i, item in enumerate(_list(entry, "keys", where))),
         feature_names=_names(entry.get("feature_names"), where),
         live=tuple(route for route in routes if not route.shadow),
         shadows=tuple(route for route in routes if route.shadow),
@@ -198,9 +194,7 @@ def _rollout(entry: Any, where: str) -> Rollout | None:
     if not isinstance(entry, dict):
         raise SnapshotRefused(f"{where} is not an object.")
     rows = _list(entry, "phases", where)
-    return Rollout(
-        _text(entry, "salt", where), tuple(_phase(row, f"{where}.phases[{i}]") for i, row in enumerate(rows))
-    )
+    return Rollout(_text(entry, "salt", where), tuple(_phase(row, f"{where}.phases[{i}]") for i, row in enumerate(rows)))
 
 
 def _phase(entry: Any, where: str) -> Phase:

@@ -90,7 +90,7 @@ def _earlier_open(subject: EvidenceSubject, parameters: dict[str, Any]) -> Check
         return passed("it is the first", **more)
     for row in earlier:
         if not row.serving or row.why_not:
-            return failed(f"“{row.phase.name}” is {row.state}", row.why_not or "Open it first, or put this phase before it.", **more)
+            return failed(f"“{row.phase.name}” is {row.state}", row.why_not or f"Open “{row.phase.name}” first, or put this phase before it.", **more)
     last = max(r.phase.opened_at for r in earlier if r.phase.opened_at)
     since, moment = f"the last since {last:%Y-%m-%d}", subject.as_of or now()
     if moment < last + timedelta(days=days):

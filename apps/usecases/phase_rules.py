@@ -45,10 +45,8 @@ def covers(departments: Iterable[str], groups: Collection[str]) -> bool:
 
 def adds_nobody(cohort: Cohort, earlier: Cohort) -> bool:
     """Whether the earlier phase covers all of this one: the same hash picks users, so a smaller share lies in a larger one."""
-    within = (
-        not earlier.departments
-        or (bool(cohort.departments)
-        and {same(d) for d in cohort.departments} <= {same(d) for d in earlier.departments})
+    within = not earlier.departments or (
+        bool(cohort.departments) and {same(d) for d in cohort.departments} <= {same(d) for d in earlier.departments}
     )
     return within and (earlier.percent or 100) >= (cohort.percent or 100)
 

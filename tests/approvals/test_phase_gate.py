@@ -76,7 +76,9 @@ def test_who_asks_does_not_sign(phase, usecase, owner, actor_of, make_user, sign
         sign(gate, both, "risk")
 
 
-def test_a_phase_changed_after_freezing_is_not_signed_until_it_is_frozen_again(phase, ask, sign, business, risk, owner, engineer, actor_of, usecase):
+def test_a_phase_changed_after_freezing_is_not_signed_until_it_is_frozen_again(
+    phase, ask, sign, business, risk, owner, engineer, actor_of, usecase
+):
     gate = ask(phase)
     sign(gate, business, "business")
     usecases.change_phase(actor=actor_of(owner), phase_id=phase.id, departments=["claims", "billing"])
@@ -90,7 +92,7 @@ def test_a_phase_changed_after_freezing_is_not_signed_until_it_is_frozen_again(p
 
 def test_a_later_phase_waits_for_the_earlier_one(phase, plan, ask, usecase, sign, business, risk):
     second = plan("billing")
-    with pytest.raises(Conflict, match="“claims” is planned"):
+    with pytest.raises(Conflict, match="Open “claims” first"):
         ask(second)
     first = ask(phase)
     sign(first, business, "business")
@@ -179,7 +181,13 @@ def test_the_shipped_policy_is_sound_and_not_of_attestations_alone(db, system):
 
 def test_rest_plans_opens_and_closes(api, owner, engineer, at_stage, phase_policy, usecase, sign, business, risk):
     client = api(owner)
-    body = {"name": "tenth", "percent": 10, "planned_on": "2026-12-01", "entry_criteria": "Trained.", "checks": [{"check": "monitoring.no_open_incident"}]}
+    body = {
+        "name": "tenth",
+        "percent": 10,
+        "planned_on": "2026-12-01",
+        "entry_criteria": "Trained.",
+        "checks": [{"check": "monitoring.no_open_incident"}],
+    }
     made = client.post(f"/api/v1/usecases/{usecase.slug}/phases/", body)
     assert made.status_code == 201 and made.json()["covers"] == "10% of the users", made.content
     ref = made.json()["id"]

@@ -116,8 +116,8 @@ def test_a_snapshot_of_many_endpoints_asks_for_all_plans_at_once(stage, producti
         phase_selectors.plans([production.usecase_id, uuid.uuid4()])
 
 
-def row(endpoint, **changed):
-    return {"endpoint": str(endpoint.id), "hour": HOUR, "key": "abcd1234", "phase": "", "admitted": 3, "refused": 0} | changed
+def row(of, **changed):
+    return {"endpoint": str(of.id), "hour": HOUR, "key": "abcd1234", "phase": "", "admitted": 3, "refused": 0} | changed
 
 
 def test_counts_of_a_run_replace_each_other_and_add_up_over_runs(production, plan, system):
@@ -136,7 +136,10 @@ def test_counts_of_a_run_replace_each_other_and_add_up_over_runs(production, pla
     assert services.take_tally(actor=system, run=first, rows=[row(production, endpoint=str(uuid.uuid4()))]) == 0
 
 
-@pytest.mark.parametrize("changed", [{"admitted": -1}, {"admitted": True}, {"hour": "now"}, {"hour": "2026-11-28T10:00:00"}, {"endpoint": "x"}, {"phase": "\x00"}])
+@pytest.mark.parametrize(
+    "changed",
+    [{"admitted": -1}, {"admitted": True}, {"hour": "now"}, {"hour": "2026-11-28T10:00:00"}, {"endpoint": "x"}, {"phase": "\x00"}],
+)
 def test_a_row_that_is_none_is_refused_and_nothing_is_kept(production, system, changed):
     with pytest.raises(Invalid, match=r"rows\[1\]"):
         services.take_tally(actor=system, run=uuid.uuid4(), rows=[row(production), row(production, **changed)])
@@ -155,7 +158,9 @@ def test_the_gateways_door_takes_the_token_with_its_scope_alone(client, api, mak
     admin = make_user("admin")
     _, secret = accounts.issue_token(actor=system, user=admin, name="gw", scopes=["routing"])
     body = json.dumps({"run": str(uuid.uuid4()), "rows": [row(production)]})
-    send = lambda token, text: client.post("/internal/phase-tallies/", text, "application/json", headers={"Authorization": f"Bearer {token}"})  # noqa: E731
+    send = lambda token, text: client.post(
+        "/internal/phase-tallies/", text, "application/json", headers={"Authorization": f"Bearer {token}"}
+    )  # noqa: E731
     assert send(secret, body).status_code == 204
     assert send(secret, "[]").status_code == 400 and send(secret, "{").status_code == 400
     assert send("ghp_wrong", body).status_code == 401

@@ -76,8 +76,6 @@ def test_the_same_user_stands_at_the_same_place_for_ever():
     assert [round(cohorts.mark("salt", f"user:{n}"), 3) for n in range(3)] == FIXED
 
 
-
-
 def test_a_growing_share_loses_nobody():
     inside: set[str] = set()
     for percent in (1, 2, 5, 10, 25, 50, 75, 99, 100):
@@ -124,7 +122,12 @@ def test_a_user_that_is_no_name_is_refused_with_the_remedy(headers):
 
 def test_a_refusal_names_the_phase():
     later = cohorts.refusal(phase("Claims desk", is_open=False), by_user=True)
-    assert later.status == 403 and "“Claims desk” will include them" in later.detail and "2026-12-01" in later.detail and later.extra == {"phase": "Claims desk"}
+    assert (
+        later.status == 403
+        and "“Claims desk” will include them" in later.detail
+        and "2026-12-01" in later.detail
+        and later.extra == {"phase": "Claims desk"}
+    )
     closed = cohorts.refusal(phase("Claims desk", is_open=False, closed=True), by_user=False)
     assert "this caller now" in closed.detail and "was closed" in closed.detail
     assert "no rollout phase of its plan includes them" in cohorts.refusal(None, by_user=True).detail

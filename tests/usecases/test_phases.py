@@ -72,7 +72,10 @@ def test_departments_are_taken_once_and_the_words_say_who_is_covered():
 
 def test_checks_are_written_one_a_line():
     found = rules.read_checks("kpis.effect minimum_pct=5 floor=true\n\nmonitoring.no_open_incident\n")
-    assert found == [{"check": "kpis.effect", "with": {"minimum_pct": 5, "floor": True}}, {"check": "monitoring.no_open_incident", "with": {}}]
+    assert found == [
+        {"check": "kpis.effect", "with": {"minimum_pct": 5, "floor": True}},
+        {"check": "monitoring.no_open_incident", "with": {}},
+    ]
     assert rules.check_words(found[0]) == "kpis.effect floor=true minimum_pct=5"
     with pytest.raises(Invalid, match="line 2"):
         rules.read_checks("kpis.effect\nkpis.effect minimum_pct")
@@ -325,7 +328,11 @@ class TestRawSql:
             with pytest.raises(DatabaseError, match="needs a live decision"):
                 raw(opening, wrong, phase.id)
         with pytest.raises(DatabaseError, match="does not change while it is open"):
-            raw("UPDATE usecases_rolloutphase SET state = 'open', opened_at = now(), decision_id = %s, percent = 100 WHERE id = %s", good.id, phase.id)
+            raw(
+                "UPDATE usecases_rolloutphase SET state = 'open', opened_at = now(), decision_id = %s, percent = 100 WHERE id = %s",
+                good.id,
+                phase.id,
+            )
         raw(opening, good.id, phase.id)
         assert selectors.plan(usecase.id)[0].serving
 

@@ -24,9 +24,9 @@ from apps.usecases.models import UseCase
 PHASE = (
     Field("name", "Name", required=True, hint="For example: claims desk, or a tenth of all."),
     Field("planned_on", "Planned for", "date", required=True),
-    Field("departments", "Departments or teams", hint="With commas between them, as callers\' keys carry them. Empty: all."),
+    Field("departments", "Departments or teams", hint="With commas between them, as callers' keys carry them. Empty: all."),
     Field("percent", "Percent of their users", "number", hint="1 to 100. Empty: all."),
-    Field("owner", "Owner", "email", list="people", hint="Answers for the phase. The use case\'s owner, if left empty."),
+    Field("owner", "Owner", "email", list="people", hint="Answers for the phase. The use case's owner, if left empty."),
     Field("entry_criteria", "Before it opens", "textarea", rows=2, required=True, hint="What has to be true, in words."),
     Field("checks", "Checks beside those of the policy", "textarea", rows=2, hint="One a line: kpis.effect minimum_pct=5"),
 )
@@ -97,7 +97,9 @@ def change(request: HttpRequest, slug: str, phase_id: str) -> HttpResponse:
         words = _words(typed(PHASE, {**_stored(row), **request.POST.dict()}))
         return services.change_phase(actor=actor, phase_id=phase_id, position=whole(typed((PLACE,), request.POST), "position"), **words)
 
-    return _after(request, actor, usecase, f"change-{phase_id}", save, "The phase is saved. A gate that was frozen with it has to be requested again.")
+    return _after(
+        request, actor, usecase, f"change-{phase_id}", save, "The phase is saved. A gate that was frozen with it has to be requested again."
+    )
 
 
 @require_POST
@@ -106,7 +108,12 @@ def drop(request: HttpRequest, slug: str, phase_id: str) -> HttpResponse:
     """Take a phase that was never opened out of the plan."""
     actor, usecase, _ = _found(request, slug, phase_id)
     return _after(
-        request, actor, usecase, f"drop-{phase_id}", lambda: services.drop_phase(actor=actor, phase_id=phase_id), "The phase is out of the plan."
+        request,
+        actor,
+        usecase,
+        f"drop-{phase_id}",
+        lambda: services.drop_phase(actor=actor, phase_id=phase_id),
+        "The phase is out of the plan.",
     )
 
 
@@ -171,7 +178,9 @@ def _page(request: HttpRequest, actor: Actor, usecase: UseCase, where: str = "",
         "upcoming": next((row for row in plan if not row.serving), None),
         "past": past,
         "may_change": may_change and usecase.stage not in phase_rules.ENDED,
-        "fields": filled(fields, typed(fields, request.POST) if where == "plan" else {}, refusal.errors if where == "plan" and refusal else None),
+        "fields": filled(
+            fields, typed(fields, request.POST) if where == "plan" else {}, refusal.errors if where == "plan" and refusal else None
+        ),
         "people": forms.people(actor) if may_change else [],
         "where": where,
         "refusal": refusal,
