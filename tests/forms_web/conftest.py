@@ -1,5 +1,6 @@
 """A portal with one of everything, and browsers of those who work with it."""
 
+from datetime import date
 from types import SimpleNamespace
 
 import pytest
@@ -49,10 +50,13 @@ def world(stage, linked, decide, elena, make_user, usecase, versions, policies):
     incident = monitoring.open_incident(
         actor=elena, endpoint_id=live.endpoint_id, severity="high", title="Odd answers", detail="Seen.", hold=False
     )
+    phase = usecases.plan_phase(
+        actor=elena, usecase_id=usecase.id, name="claims", departments=["Claims"], planned_on=date(2026, 12, 1), entry_criteria="Trained."
+    )
     key, _ = deployments.issue_key(actor=elena, endpoint_id=live.endpoint_id, name="claims")
     monitor = monitoring.create_monitor(actor=elena, endpoint_id=live.endpoint_id, kind="latency", config={"p99_ms": 50})
     gate = approvals.open_gate(actor=elena, usecase_id=usecase.id, to_stage="poc", note="Please.")
     return SimpleNamespace(
         usecase=usecase, endpoint=live.endpoint, standby=live, live=new, kpi=kpi, incident=incident, gate=gate, key=key, monitor=monitor,
-        version=versions(3),
+        version=versions(3), phase=phase,
     )  # fmt: skip

@@ -40,6 +40,10 @@ CASES = [
     ("deployments:roll-back", "/endpoints/{e}/roll-back/", {"reason": " "}, "", "reason"),
     ("deployments:stop", "/endpoints/{e}/deployments/{d}/stop/", {"reason": " "}, "", "reason"),
     ("deployments:issue-key", "/endpoints/{e}/keys/", {"name": " "}, "", "name"),
+    ("deployments:assign-key", "/endpoints/{e}/keys/{y}/group/", {"department": "x" * 101, "team": TYPED}, TYPED, "department"),
+    ("usecase-phases", "/usecases/{u}/phases/", {"name": TYPED, "planned_on": "2026-12-01", "entry_criteria": "Trained.", "percent": "101"}, TYPED, "percent"),
+    ("usecase-phases", "/usecases/{u}/phases/", {"name": TYPED}, TYPED, "planned_on"),
+    ("phase-change", "/usecases/{u}/phases/{p}/change/", {"name": TYPED, "percent": "0"}, TYPED, "percent"),
     ("loadtests:start", "/load-tests/start/", {"deployment": "{d}", "multiplier": "77.5", "duration_s": "0"}, 'value="77.5"', "duration_s"),
     ("approvals:open", "/gates/new/", {"usecase": "{u}", "note": TYPED}, TYPED, "to"),
     ("approvals:answer", "/gates/{g}/answer/", {"item": "described", "answer": "no", "note": " "}, '<option value="no" selected>', "note"),
@@ -61,9 +65,9 @@ CASES = [
     ("registry:version", "/models/care-outreach/versions/3/", {"intended_use": TYPED, "limitations": "x" * 30_000, "revision": "0"}, TYPED, "limitations"),
 ]  # fmt: skip
 # Tested below with other people, or by the app itself; or without anything to type.
-ELSEWHERE = {"approvals:sign", "approvals:sign-waiver", "approvals:policy-new", "approvals:revoke", "approvals:withdraw", "accounts:password", "accounts:assign-role", "notices:change", "accounts:confirm-codes", "accounts:remove-codes", "accounts:remove-anothers-codes"}
+ELSEWHERE = {"phase-close", "approvals:sign", "approvals:sign-waiver", "approvals:policy-new", "approvals:revoke", "approvals:withdraw", "accounts:password", "accounts:assign-role", "notices:change", "accounts:confirm-codes", "accounts:remove-codes", "accounts:remove-anothers-codes"}
 NOTHING_TO_TYPE = {
-    "accounts:begin-codes", "approvals:end-delegation",
+    "accounts:begin-codes", "approvals:end-delegation", "phase-drop", "phase-gate",
     "accounts:sign-out", "accounts:revoke-token", "approvals:request", "audit:export", "deployments:rehearse", "deployments:revoke-key",
     "monitoring:judge", "monitoring:retire", "accounts:remove-role", "accounts:close-account", "notices:by-email", "notices:test",
     "notices:rotate", "notices:end", "notices:redeliver",
@@ -95,7 +99,7 @@ def refused(answer, kept, field):
 def test_a_refused_form_keeps_what_was_typed(page_of, engineer, world, name, path, data, kept, field):
     facts = {
         "u": world.usecase.slug, "k": world.kpi.id, "e": world.endpoint.slug, "v": world.version.id, "d": world.live.id, "g": world.gate.id,
-        "i": world.incident.id,
+        "i": world.incident.id, "y": world.key.id, "p": world.phase.id,
     }  # fmt: skip
     answer = page_of(engineer).post(path.format(**facts), {key: value.replace("{", "{").format(**facts) for key, value in data.items()})
     text = refused(answer, kept, field)

@@ -24,8 +24,8 @@ from apps.usecases.models import UseCase
 PHASE = (
     Field("name", "Name", required=True, hint="For example: claims desk, or a tenth of all."),
     Field("planned_on", "Planned for", "date", required=True),
-    Field("departments", "Departments or teams", hint="With commas between them, as callers' keys carry them. Empty: all."),
-    Field("percent", "Percent of their users", "number", hint="1 to 100. Empty: all."),
+    Field("departments", "Departments, teams", hint="With commas between them, as callers' keys carry them. Empty: all."),
+    Field("percent", "Percent of users", "number", hint="1 to 100. Empty: all."),
     Field("owner", "Owner", "email", list="people", hint="Answers for the phase. The use case's owner, if left empty."),
     Field("entry_criteria", "Before it opens", "textarea", rows=2, required=True, hint="What has to be true, in words."),
     Field("checks", "Checks beside those of the policy", "textarea", rows=2, hint="One a line: kpis.effect minimum_pct=5"),
@@ -169,7 +169,7 @@ def _page(request: HttpRequest, actor: Actor, usecase: UseCase, where: str = "",
     lines = [_line(request, usecase, row, gates.get(row.phase.id), plan, may_change, where, refusal) for row in plan]
     past = usecase.stage not in phase_rules.BEFORE_PRODUCTION
     fields = [*PHASE, *([CLOSES] if past and not plan else [])]
-    shown = where == "plan" or any(line.refused and where.startswith(("change", "close")) for line in lines)
+    shown = where == "plan" or any({"change": line.change, "close": line.close}.get(line.refused) for line in lines)
     context = {
         "usecase": usecase,
         "lines": lines,
