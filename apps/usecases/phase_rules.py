@@ -73,6 +73,9 @@ def _text(limit: int) -> Any:
             raise ValueError("Needed.")
         if len(text) > limit:
             raise ValueError(f"At most {limit} characters.")
+        # The name goes to the gateways, which take printable text alone.
+        if limit == NAME_LIMIT and not text.isprintable():
+            raise ValueError("Use letters, digits and signs that can be seen.")
         return text
 
     return read

@@ -91,7 +91,7 @@ class TestPublishing:
         call_command("load_policies", verbosity=0)
         count = PolicyVersion.objects.count()
         call_command("load_policies", verbosity=0)
-        assert PolicyVersion.objects.count() == count == 5
+        assert PolicyVersion.objects.count() == count == 6
         assert Event.objects.filter(action="approvals.policy.published").count() == 5
 
     def test_a_bad_file_stops_loading_by_name(self, tmp_path):

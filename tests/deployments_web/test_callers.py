@@ -18,7 +18,7 @@ def test_a_key_is_issued_and_assigned(browser, endpoints):
     path = f"/endpoints/{endpoints('production').slug}/"
     assert browser.post(f"{path}keys/", {"name": "claims system", "department": "Claims", "team": ""}).status_code == 200
     key = EndpointKey.objects.get()
-    assert key.department == "Claims" and "For whom it calls" in words(browser.get(path))
+    assert key.department == "Claims" and "For whom “claims system” calls" in words(browser.get(path))
     assert browser.post(f"{path}keys/{key.id}/group/", {"department": "Billing", "team": "North"}).status_code == 302
     assert "Billing, North" in words(browser.get(path))
     refused = browser.post(f"{path}keys/{key.id}/group/", {"department": "x" * 101})

@@ -52,7 +52,7 @@ def test_a_phase_that_adds_nobody_is_told(cohort, earlier, nobody):
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("name", " "), ("name", "x" * 101), ("entry_criteria", ""), ("percent", 0), ("percent", 101), ("percent", True), ("percent", 10.5),
+        ("name", " "), ("name", "x" * 101), ("name", "a\u200bb"), ("entry_criteria", ""), ("percent", 0), ("percent", 101), ("percent", True), ("percent", 10.5),
         ("planned_on", None), ("planned_on", "2026-12-01"), ("departments", [""]), ("departments", ["x" * 101]), ("departments", [str(n) for n in range(51)]),
         ("checks", ["kpis.effect"]), ("checks", [{"check": "a"}, {"check": "a"}]), ("checks", [{"check": "a", "with": 3}]),
     ],
