@@ -44,7 +44,7 @@ def take_tally(*, actor: Actor, run: Any, rows: Any) -> int:
 def _row(row: Any, where: str) -> dict[str, Any]:
     try:
         hour = datetime.fromisoformat(row["hour"])
-        clean = {
+        clean: dict[str, Any] = {
             "endpoint_id": UUID(row["endpoint"]), "hour": hour, "key_prefix": str(row["key"])[:16], "phase": str(row["phase"])[:100],
             "admitted": _count(row["admitted"]), "refused": _count(row["refused"]),
         }  # fmt: skip
