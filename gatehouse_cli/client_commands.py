@@ -222,7 +222,7 @@ NOUNS: dict[str, tuple[str, tuple[Command, ...]]] = {
                 (Option("name", "for whom", needed=True), Option("department", "whose users it calls for"), Option("team", "their team")),
             ),
             Command(
-                "assign-key", "PATCH", "endpoints/{ref}/keys/{key}/", "say for whom a key calls: rollout phases go by it",
+                "assign-key", "PATCH", "endpoints/{ref}/keys/{id}/", "say for whom a key calls: rollout phases go by it",
                 (Option("department", "department; empty without one"), Option("team", "team; empty without one")),
             ),
             Command("roll-back", "POST", "endpoints/{ref}/roll-back/", "back to the version before", (_REASON,)),
