@@ -90,6 +90,10 @@ def figures(model: FixedThresholdClassifier, window: data.Window) -> dict[str, f
         "contacted_share": float(decision.mean()),
         "roc_auc": float(roc_auc_score(window.label, probability)),
         "rows": float(len(window)),
+        "true_positives": float(np.sum((decision == 1) & (window.label == 1))),
+        "false_positives": float(np.sum((decision == 1) & (window.label == 0))),
+        "true_negatives": float(np.sum((decision == 0) & (window.label == 0))),
+        "false_negatives": float(np.sum((decision == 0) & (window.label == 1))),
     }
     return {f"{window.name}_{name}": value for name, value in values.items()}
 

@@ -91,12 +91,15 @@ class Parameter:
     meaning: str
     low: float | None = None
     high: float | None = None
+    choices: tuple[str, ...] = ()
 
     def read(self, name: str, value: Any) -> Any:
         """The value as the check wants it; raises Invalid naming the parameter."""
         good = isinstance(value, self.kind) or (self.kind is float and isinstance(value, int))
         if not good or (isinstance(value, bool) and self.kind is not bool):
             raise Invalid(f"{name}: give a {self.kind.__name__} ({self.meaning}).", errors={name: ["Wrong type."]})
+        if self.choices and value not in self.choices:
+            raise Invalid(f"{name}: choose one of {', '.join(self.choices)} ({self.meaning}).", errors={name: ["Unknown."]})
         if isinstance(value, int | float) and not isinstance(value, bool):
             if (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
                 raise Invalid(f"{name}: give a value from {self.low} to {self.high} ({self.meaning}).", errors={name: ["Out of range."]})

@@ -1,10 +1,11 @@
 """What the page of one KPI reads, and the chart that the use-case page shows too."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from apps.core import figures
 from apps.core.actor import Actor
@@ -13,6 +14,7 @@ from apps.deployments.models import Deployment
 from apps.kpis import selectors as kpis
 from apps.kpis.models import Baseline, Kpi, Measurement, ValueConversion
 from apps.kpis.rules.effects import Effect
+from apps.kpis.rules.origins import told
 from apps.usecases import selectors as usecases
 from apps.usecases.models import UseCase
 
@@ -22,7 +24,10 @@ TABLE_ROWS = 200
 
 @dataclass(slots=True)
 class KpiPage:
-    """One KPI with its history. `head` is a row of kpis.selectors.headlines; `effect` is of the version measured last."""
+    """One KPI with its history. `head` is a row of kpis.selectors.headlines; `effect` is of the version it names.
+
+    origins: version label -> who measured its rows, in words.
+    """
 
     kpi: Kpi
     usecase: UseCase
@@ -40,6 +45,7 @@ class KpiPage:
     may_change: bool
     live: list[str]
     since: datetime | None
+    origins: dict[str, str]
 
     @property
     def half(self) -> float | None:
@@ -51,11 +57,12 @@ def page(actor: Actor, kpi_id: Any) -> KpiPage:
     """The KPI, or NotFound when the actor may not see it."""
     kpi = kpis.kpi(actor, kpi_id)
     usecase = usecases.usecase(actor, kpi.usecase_id)
-    head = kpis.headlines([kpi])[kpi.id]
+    live = live_labels([usecase.id])
+    head = headlines([kpi], live)[kpi.id]
     baselines = list(kpis.baselines(kpi.id))
     in_force = next((b for b in baselines if b.superseded_at is None), None)
     rows = kpis.series(kpi)
-    told = happenings(usecase)
+    happened = happenings(usecase)
     worth = kpis.value(usecase)
     return KpiPage(
         kpi=kpi,
@@ -69,20 +76,27 @@ def page(actor: Actor, kpi_id: Any) -> KpiPage:
         row_count=len(rows),
         conversion=kpis.conversions(kpi.id).first(),
         money=next((e for e in worth["kpis"] if e["kpi"].id == kpi.id), None),
-        happenings=told[::-1],
-        chart=chart(kpi, rows, in_force, told),
+        happenings=happened[::-1],
+        chart=chart(kpi, rows, in_force, happened),
         may_change=usecases.may_change(actor, usecase.id),
-        live=live_labels(usecase),
+        live=live.get(usecase.id, []),
+        origins={label: told(kpis.origins_of(r for r in rows if r.version_label == label)) for label in {r.version_label for r in rows}},
         since=min((r.period_start for r in rows if r.version_label == head["version_label"]), default=None),
     )
 
 
-def live_labels(usecase: UseCase) -> list[str]:
-    """Versions that answer callers now: in production, or in pilot while nothing answers there; the largest share first."""
-    rows = Deployment.objects.filter(endpoint__usecase=usecase, desired="running", weight__gt=0).order_by("-weight", "-id")
-    found = list(rows.values_list("endpoint__environment", "model_version_label"))
-    first = [label for environment, label in found if environment == "production"] or [label for _, label in found]
-    return list(dict.fromkeys(first))
+def live_labels(usecase_ids: Any) -> dict[UUID, list[str]]:
+    """use case -> versions that answer callers now: in production, or in pilot while nothing answers there; the largest share first."""
+    rows = Deployment.objects.filter(endpoint__usecase_id__in=usecase_ids, desired="running", weight__gt=0).order_by("-weight", "-id")
+    found: dict[UUID, dict[str, list[str]]] = {}
+    for usecase_id, environment, label in rows.values_list("endpoint__usecase_id", "endpoint__environment", "model_version_label"):
+        found.setdefault(usecase_id, {}).setdefault(environment, []).append(label)
+    return {u: list(dict.fromkeys(by.get("production") or [label for each in by.values() for label in each])) for u, by in found.items()}
+
+
+def headlines(kpi_rows: Iterable[Kpi], live: Mapping[UUID, Sequence[str]]) -> dict[UUID, dict[str, Any]]:
+    """kpis.selectors.headlines for the version that answers most callers now."""
+    return kpis.headlines(kpi_rows, {usecase_id: labels[0] for usecase_id, labels in live.items() if labels})
 
 
 def chart(kpi: Kpi, rows: Sequence[Measurement], baseline: Baseline | None, told: Sequence[Happening]) -> figures.Figure | None:

@@ -13,7 +13,7 @@ from apps.approvals.models import Gate
 from apps.core.actor import Actor
 from apps.core.clock import now
 from apps.core.templatetags.gatehouse import measured, utc
-from apps.kpis import selectors as kpis
+from apps.dashboard.selectors_kpi import headlines, live_labels
 from apps.kpis.models import Baseline, CostEntry, Kpi, Measurement, ValueConversion
 from apps.kpis.rules import effects
 from apps.kpis.rules.value import gain, worth
@@ -121,10 +121,11 @@ def needs(actor: Actor, gates: Iterable[tuple[Gate, str]]) -> list[Need]:
             Need(f"{mine[incident.usecase_id].name}: {incident.title}", f"open since {utc(incident.opened_at)}", "open incident", path)
         )
     measured_kpis = list(Kpi.objects.filter(usecase_id__in=mine).order_by("-primary", "slug"))
-    heads = kpis.headlines(measured_kpis) if measured_kpis else {}
+    heads = headlines(measured_kpis, live_labels(mine)) if measured_kpis else {}
     for kpi in measured_kpis:
         if heads[kpi.id]["attainment"].state == "missed":
-            why = f"{measured(heads[kpi.id]['value'], kpi.unit)}, floor {measured(kpi.floor, kpi.unit)}"
+            label = heads[kpi.id]["version_label"]
+            why = f"{measured(heads[kpi.id]['value'], kpi.unit)}{f' with {label}' if label else ''}, floor {measured(kpi.floor, kpi.unit)}"
             waiting.append(Need(f"{mine[kpi.usecase_id].name}: {kpi.name}", why, "beyond the floor", f"/kpis/{kpi.id}/"))
     return waiting
 
@@ -145,12 +146,12 @@ def found(actor: Actor, filters: Filters) -> QuerySet[UseCase]:
 
 
 def rows(usecases: Sequence[UseCase]) -> list[Row]:
-    """The ledger's rows for these use cases, in nine queries."""
+    """The ledger's rows for these use cases, in ten queries."""
     ids = [u.id for u in usecases]
     first = {
         k.usecase_id: k for k in Kpi.objects.filter(usecase_id__in=ids).order_by("usecase_id", "-primary", "slug").distinct("usecase_id")
     }
-    heads = kpis.headlines(first.values())
+    heads = headlines(first.values(), live_labels(ids))
     gates = {
         g.usecase_id: g for g in Gate.objects.filter(usecase_id__in=ids, state__in=["draft", "open"]).order_by("usecase_id", "state", "id")
     }

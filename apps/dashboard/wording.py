@@ -64,6 +64,9 @@ REACHED = {"met": "meets the target", "missed": "is beyond the floor", "on_the_w
 def verdict(kpi: Any, head: Mapping[str, Any], effect: Any, subject: str = "It") -> str:
     """One sentence about a KPI: how it stands to baseline and target, or what is missing before that can be said."""
     if head["value"] is None:
+        label = head["version_label"]
+        if label and head["measured_last"]:
+            return f"{subject} has not been measured with {label}, which answers now. {head['measured_last']} was measured last."
         return (
             f"{subject} has not been measured yet." if head["baseline"] is None else f"{subject} has a baseline and was not measured since."
         )
@@ -107,15 +110,13 @@ def answer(
         said.append(effect.detail)
     if goal:
         said.append(f"It {goal}.")
-    if label and live and label not in live:
-        own = [
-            f"{name}, at {measured(e.current, kpi.unit)}: {change(e, kpi.direction)}"
-            for name, e in (by_version or {}).items()
-            if name in live and change(e, kpi.direction)
-        ]
-        said.append(f"{label} no longer answers: live is {' and '.join(own or live)}.")
-    elif label and not live:
+    last = head["measured_last"]
+    if label and not live:
         said.append(f"{label} answers nowhere now.")
+    elif label and last and last != label:
+        other = (by_version or {}).get(last)
+        told = f", at {measured(other.current, kpi.unit)}: {change(other, kpi.direction)}" if other and change(other, kpi.direction) else ""
+        said.append(f"{last} was measured last{told}{'' if last in live else '; it no longer answers'}.")
     return now, " ".join(said)
 
 

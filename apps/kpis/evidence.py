@@ -7,7 +7,8 @@ from apps.core.canonical import digest_of
 from apps.core.evidence import Check, CheckResult, EvidenceSubject, Parameter, failed, missing, passed
 from apps.core.templatetags.gatehouse import measured
 from apps.kpis import selectors
-from apps.kpis.models import Kpi
+from apps.kpis.models import Baseline, Kpi, Measurement
+from apps.kpis.rules.origins import MEASURED, ORIGINS, told
 from apps.kpis.rules.value import at_least_as_good
 from apps.usecases import selectors as usecases
 
@@ -56,8 +57,17 @@ def _baseline_frozen(subject: EvidenceSubject, parameters: dict[str, Any]) -> Ch
     without = [slug for slug, b in frozen.items() if b is None]
     if without:
         return missing(f"Measure and freeze the baseline of {', '.join(without)}.", found=f"without: {', '.join(without)}", **more)
-    words = "; ".join(f"{k.name} {measured(frozen[k.slug].value, k.unit)}" for k in rows)  # type: ignore[union-attr]
+    words = "; ".join(
+        f"{k.name} {measured(b.value, k.unit)}, {_origin_of_baseline(b)}" for k in rows if (b := frozen[k.slug]) is not None
+    )
     return passed(words, **more)
+
+
+def _origin_of_baseline(baseline: Baseline) -> str:
+    """Whose figure a baseline is."""
+    if not baseline.sample:
+        return f"attested by {baseline.frozen_by}, not measured"
+    return told(selectors.origins_of_baseline(baseline))
 
 
 def _percent(share: float) -> str:
@@ -65,10 +75,15 @@ def _percent(share: float) -> str:
 
 
 def _effect(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult:
-    """Every primary KPI: the lower end of the 95% interval of its improvement reaches the bound; with `floor`, its floor is kept."""
+    """Every primary KPI: the lower end of the 95% interval of its improvement reaches the bound; with `floor`, its floor is kept.
+
+    origin `measured`: rows that people or pipelines gave do not count, and the result says how many were left out.
+    """
     bound = parameters["minimum_pct"] / 100
     rows = _asked_for(subject, False)
     asked = f"at least {_percent(bound)} better than the baseline, at the lower end of the 95% interval"
+    if parameters["origin"] == MEASURED:
+        asked += ", from rows the portal measured itself"
     if parameters["floor"]:
         asked += "; not worse than the floor"
     page = _page(subject, rows)
@@ -79,15 +94,22 @@ def _effect(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult
         baseline = selectors.baseline_in_force(kpi.id)
         since = selectors.since(kpi, baseline, version_label=subject.model_version_label or None, as_of=subject.as_of)
         digests.append(selectors.source_digest(baseline, since))
+        left_out: list[Measurement] = []
+        if parameters["origin"] == MEASURED:
+            left_out = [r for r in since if r.origin != MEASURED]
+            since = [r for r in since if r.origin == MEASURED]
+        aside = f"; left out: {told(selectors.origins_of(left_out))}" if left_out else ""
         effect = selectors.effect_of(kpi, baseline, since)
-        if effect.improvement_low is None or effect.improvement_high is None or effect.improvement is None or effect.current is None:
+        if baseline is None or effect.improvement_low is None or effect.improvement_high is None or effect.improvement is None or effect.current is None:
+            remedy = " Let a monitor of the endpoint measure this KPI." if left_out else ""
             return missing(
-                f"{kpi.name}: {effect.detail}", found=f"{kpi.name}: no interval yet", asked=asked, source=page,
+                f"{kpi.name}: {effect.detail}{remedy}", found=f"{kpi.name}: no interval yet{aside}", asked=asked, source=page,
                 source_digest=digest_of(digests), threshold=parameters["minimum_pct"],
             )  # fmt: skip
         found.append(
             f"{kpi.name} {_percent(effect.improvement)} better ({_percent(effect.improvement_low)} to "
-            f"{_percent(effect.improvement_high)}), n = {effect.n_current:,}"
+            f"{_percent(effect.improvement_high)}), {told(selectors.origins_of(since))}{aside}; "
+            f"baseline {_origin_of_baseline(baseline)}"
         )
         worst = min(worst if worst is not None else effect.improvement_low, effect.improvement_low)
         if effect.improvement_low < bound:
@@ -119,6 +141,7 @@ CHECKS = {
             {
                 "minimum_pct": Parameter(float, 0.0, "improvement in percent that the lower end of the interval must reach", -100, 1000),
                 "floor": Parameter(bool, True, "also ask that the floor is kept"),
+                "origin": Parameter(str, "any", "any, or only rows that the portal measured itself (measured)", choices=ORIGINS),
             },
         ),
     )

@@ -67,7 +67,15 @@ class Measurement(BaseModel):
     """What a KPI was over one period [start, end). A correction is a new row that supersedes the old one.
 
     value is in the KPI's unit (scale applied). n counts the single observations behind it; variance is theirs, in unit squared.
+    origin: `measured` by a monitor of the portal, or `given` by a person or a pipeline (`recorded_by`). counts: what the n
+    observations of a measured row are, such as "labelled predictions".
     """
+
+    class Origin(models.TextChoices):
+        """Who measured it."""
+
+        MEASURED = "measured"
+        GIVEN = "given"
 
     kpi = models.ForeignKey(Kpi, on_delete=models.PROTECT, related_name="measurements")
     period_start = models.DateTimeField()
@@ -80,6 +88,9 @@ class Measurement(BaseModel):
     source = models.CharField(max_length=300, blank=True, default="")
     version_label = models.CharField(max_length=300, blank=True, default="")
     external_id = models.CharField(max_length=200)
+    origin = models.CharField(max_length=10, choices=Origin.choices, default=Origin.GIVEN)
+    recorded_by = models.CharField(max_length=300, blank=True, default="")
+    counts = models.CharField(max_length=100, blank=True, default="")
     received_at = models.DateTimeField(default=now)
     superseded_by = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="supersedes")
 
@@ -88,6 +99,7 @@ class Measurement(BaseModel):
         constraints = [
             models.UniqueConstraint(fields=["kpi", "external_id"], condition=Q(superseded_by=None), name="kpis_external_id_once"),
             models.CheckConstraint(name="kpis_period_has_length", condition=Q(period_end__gt=F("period_start"))),
+            models.CheckConstraint(name="kpis_measured_has_the_mark", condition=Q(origin="given") | Q(external_id__startswith="monitor:")),
         ]
 
 

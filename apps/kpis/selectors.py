@@ -1,7 +1,7 @@
 """Reads of KPIs, always from the use cases the actor may see."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,8 +14,10 @@ from apps.core.errors import NotFound
 from apps.kpis.models import Baseline, CostEntry, Kpi, Measurement, RateCard, ValueConversion
 from apps.kpis.rules.effects import Effect, Point
 from apps.kpis.rules.effects import effect as compare
+from apps.kpis.rules.origins import Share, Source, shares
 from apps.kpis.rules.value import Attainment, attainment, value_realised, worth_by_month
-from apps.usecases.models import UseCase
+from apps.registry.models import ModelVersion
+from apps.usecases.models import UseCase, UsedModel
 
 SERIES_LIMIT = 5_000
 
@@ -106,6 +108,22 @@ def since(kpi: Kpi, baseline: Baseline | None, *, version_label: str | None = No
     return [r for r in rows.order_by("period_start", "id") if str(r.id) not in frozen]
 
 
+def version_labels(usecase_id: Any) -> set[str]:
+    """`name/3` of every version of the models linked to the use case."""
+    rows = ModelVersion.objects.filter(model__in=UsedModel.objects.filter(usecase_id=usecase_id).values("model"))
+    return {f"{name}/{version}" for name, version in rows.values_list("model__name", "version")}
+
+
+def origins_of(rows: Iterable[Measurement]) -> list[Share]:
+    """Who measured these rows, and how much of it."""
+    return shares(Source(r.origin, r.recorded_by, r.counts, r.n) for r in rows)
+
+
+def origins_of_baseline(baseline: Baseline) -> list[Share]:
+    """Who measured what was frozen; empty for an attested figure."""
+    return origins_of(Measurement.objects.filter(id__in=[r["id"] for r in baseline.sample]))
+
+
 def effect_of(kpi: Kpi, baseline: Baseline | None, rows: Sequence[Measurement]) -> Effect:
     """The effect of these rows against this baseline."""
     attested = baseline.value if baseline and not baseline.sample else None
@@ -133,39 +151,47 @@ def source_digest(baseline: Baseline | None, rows: Sequence[Measurement]) -> str
     return digest_of(
         {
             "baseline": baseline.digest if baseline else None,
-            "rows": [[str(r.id), r.value, r.n, r.numerator, r.denominator, r.variance] for r in rows],
+            "rows": [[str(r.id), r.value, r.n, r.numerator, r.denominator, r.variance, r.origin] for r in rows],
         }
     )
 
 
-def headlines(kpi_rows: Iterable[Kpi]) -> dict[uuid.UUID, dict[str, Any]]:
-    """kpi id -> {value, measured_until, version_label, n, baseline, attainment} for many KPIs in three queries.
+def headlines(kpi_rows: Iterable[Kpi], live: Mapping[uuid.UUID, str] | None = None) -> dict[uuid.UUID, dict[str, Any]]:
+    """kpi id -> {value, measured_until, version_label, measured_last, live, n, baseline, attainment} for many KPIs in three queries.
 
-    The value combines all measurements under the model version that was measured last (none: the last period alone).
+    live: use case id -> label of the version that answers there now. The value combines all measurements under that version;
+    it is None while only other versions were measured, whatever they reached. Where nothing is live, it is of the version that
+    was measured last; without any version, it is the last period alone. measured_last: the version measured last.
     """
     rows = {k.id: k for k in kpi_rows}
     in_force = Measurement.objects.filter(kpi_id__in=rows, superseded_by=None)
     newest = {m.kpi_id: m for m in in_force.order_by("kpi_id", "-period_end", "-id").distinct("kpi_id")}
     baselines = Baseline.objects.filter(kpi_id__in=rows, superseded_at=None)
     frozen = {b["kpi_id"]: b for b in baselines.values("kpi_id", "value", "spread")}
+    labels = {k: (live or {}).get(each.usecase_id) or (newest[k].version_label if k in newest else "") for k, each in rows.items()}
     labelled = Q(pk__in=[])
-    for kpi_id, row in newest.items():
-        if row.version_label:
-            labelled |= Q(kpi_id=kpi_id, version_label=row.version_label)
+    for kpi_id, label in labels.items():
+        if label:
+            labelled |= Q(kpi_id=kpi_id, version_label=label)
     n = Cast("n", FloatField())
     added = Measurement.objects.filter(labelled, superseded_by=None).values("kpi_id")
-    added = added.annotate(above=Sum("numerator"), below=Sum("denominator"), weighted=Sum(F("value") * n))
+    added = added.annotate(above=Sum("numerator"), below=Sum("denominator"), weighted=Sum(F("value") * n), until=Max("period_end"))
     sums: dict[uuid.UUID, Any] = {s["kpi_id"]: s for s in added.annotate(total=Sum("n"), plain=Sum("value"), periods=Count("id"))}
     out: dict[uuid.UUID, dict[str, Any]] = {}
     for kpi_id, each in rows.items():
-        last, base = newest.get(kpi_id), frozen.get(kpi_id)
-        value = _combined_sums(each, sums[kpi_id]) if kpi_id in sums else last.value if last else None
+        last, base, found, label = newest.get(kpi_id), frozen.get(kpi_id), sums.get(kpi_id), labels[kpi_id]
+        # Rows without a version say how the whole does: where there are no others, they stand for what is live too.
+        if found is None and last is not None and not last.version_label:
+            label = ""
+        alone = last if last is not None and not label else None
+        value = _combined_sums(each, found) if found else alone.value if alone else None
         reached: Attainment = attainment(
             value, target=each.target, floor=each.floor, direction=each.direction, baseline=base["value"] if base else None
         )
         out[kpi_id] = {
-            "value": value, "measured_until": last.period_end if last else None, "version_label": last.version_label if last else "",
-            "n": sums[kpi_id]["total"] if kpi_id in sums else last.n if last else 0,
+            "value": value, "measured_until": found["until"] if found else alone.period_end if alone else None, "version_label": label,
+            "measured_last": last.version_label if last else "", "live": (live or {}).get(each.usecase_id, ""),
+            "n": found["total"] if found else alone.n if alone else 0,
             "baseline": base["value"] if base else None, "baseline_spread": base["spread"] if base else None, "attainment": reached,
         }  # fmt: skip
     return out

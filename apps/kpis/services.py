@@ -123,12 +123,14 @@ def change_kpi(*, actor: Actor, kpi_id: Any, **fields: Any) -> Kpi:
 
 
 @transaction.atomic
-def record_measurements(*, actor: Actor, kpi_id: Any, rows: list[dict[str, Any]], mode: str = "all", by_the_portal: bool = False) -> Report:
+def record_measurements(*, actor: Actor, kpi_id: Any, rows: list[dict[str, Any]], mode: str = "all", measured_from: str = "") -> Report:
     """Take a batch of rows (see rules.rows.read for their fields).
 
     mode `all`: a bad row refuses the batch (Invalid with `refused`); `good`: the good ones land. A row that came before under
     the same external_id is counted as repeated; with other content it is a correction, and the old row is kept beside it.
-    by_the_portal: a monitor of ours has measured them; only then may a row carry its marks, so that nobody can replace its figures.
+    measured_from: what a monitor of ours has measured them from, such as "labelled predictions"; only then may a row carry the
+    portal's marks, so that nobody can replace its figures. Without it the rows are given, under the actor's name, and a version
+    they name must be one of a linked model.
     """
     kpi = _locked_kpi(actor, kpi_id)
     row_rules.check_mode(mode)
@@ -136,10 +138,12 @@ def record_measurements(*, actor: Actor, kpi_id: Any, rows: list[dict[str, Any]]
     good: dict[str, tuple[int, row_rules.Row]] = {}
     refused: list[dict[str, Any]] = []
     repeated = 0
+    known_versions = set() if measured_from else selectors.version_labels(kpi.usecase_id)
     for number, raw in enumerate(rows):
         row, errors = row_rules.read(raw, aggregation=kpi.aggregation, scale=kpi.scale)
-        if row is not None and not by_the_portal and (errors := row_rules.not_theirs(row, now())):
-            row = None
+        if row is not None and not measured_from:
+            errors = row_rules.not_theirs(row, now()) | row_rules.of_known_version(row, known_versions)
+            row = None if errors else row
         if row is not None and row.external_id in good:
             if good[row.external_id][1].content() == row.content():
                 repeated += 1
@@ -159,13 +163,16 @@ def record_measurements(*, actor: Actor, kpi_id: Any, rows: list[dict[str, Any]]
             refused=refused,
         )
     known = {m.external_id: m for m in Measurement.objects.filter(kpi=kpi, external_id__in=[*good], superseded_by=None)}
+    origin = Measurement.Origin.MEASURED if measured_from else Measurement.Origin.GIVEN
     new, corrected = [], []
     for external_id, (_, row) in good.items():
         old = known.get(external_id)
         if old is not None and _same(old, row):
             repeated += 1
             continue
-        made = Measurement(id=new_id(), kpi=kpi, received_at=now(), **asdict(row))
+        made = Measurement(
+            id=new_id(), kpi=kpi, received_at=now(), origin=origin, recorded_by=actor.label[:300], counts=measured_from, **asdict(row)
+        )
         new.append(made)
         if old is not None:
             old.superseded_by_id = made.id
@@ -180,6 +187,7 @@ def record_measurements(*, actor: Actor, kpi_id: Any, rows: list[dict[str, Any]]
             usecase_id=str(kpi.usecase_id),
             after={
                 "accepted": report.accepted, "corrected": report.corrected, "repeated": repeated, "refused": len(refused), "mode": mode,
+                "origin": origin, "counts": measured_from,
                 "rows_digest": digest_of([[m.external_id, m.value, m.n] for m in new]),
                 "first_rows": [[m.external_id, m.value, m.n, m.version_label, m.source] for m in new[:ROWS_TOLD]],
             },

@@ -117,14 +117,30 @@ class Incident(BaseModel):
 
 
 class PredictionLabel(BaseModel):
-    """What turned out to be true for one row of one request. The first label of a row stays."""
+    """What turned out to be true for one row of one request. A correction is a new row that supersedes the old one.
+
+    first_received_at: when the row's first label came; later than that, no window counts it again. matched_at: when a captured
+    prediction was found for it; null while there is none.
+    """
 
     endpoint = models.ForeignKey("deployments.Endpoint", on_delete=models.PROTECT, related_name="labels")
     request_id = models.CharField(max_length=128)
     row = models.PositiveIntegerField(default=0)
     label = models.FloatField()
     received_at = models.DateTimeField()
+    received_from = models.CharField(max_length=300, blank=True, default="")
+    first_received_at = models.DateTimeField()
+    matched_at = models.DateTimeField(null=True)
+    superseded_by = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="supersedes")
+
+    objects = OfEndpointQuerySet.as_manager()
 
     class Meta:
-        indexes = [models.Index(fields=["endpoint", "received_at"])]
-        constraints = [models.UniqueConstraint(fields=["endpoint", "request_id", "row"], name="monitoring_label_once")]
+        indexes = [
+            models.Index(fields=["endpoint", "received_at"]),
+            models.Index(fields=["endpoint", "received_at"], condition=Q(matched_at=None), name="monitoring_label_unmatched"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["endpoint", "request_id", "row"], condition=Q(superseded_by=None), name="monitoring_label_once"),
+            models.CheckConstraint(name="monitoring_label_first_before", condition=Q(first_received_at__lte=F("received_at"))),
+        ]

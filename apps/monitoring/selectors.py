@@ -3,14 +3,14 @@
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from apps.core.actor import Actor
 from apps.core.clock import now
 from apps.deployments import selectors as deployments
 from apps.deployments.models import Deployment, Rollout
 from apps.monitoring.gateways import captures
-from apps.monitoring.models import Incident, Monitor, MonitorWindow
+from apps.monitoring.models import Incident, Monitor, MonitorWindow, PredictionLabel
 
 
 def monitors(actor: Actor, *, endpoint_id: Any = None) -> QuerySet[Monitor]:
@@ -73,3 +73,27 @@ def pair_of(endpoint_id: Any) -> tuple[Deployment | None, Deployment | None, Rol
     if live is not None and old is not None:
         rollout = Rollout.objects.filter(to_deployment=live, from_deployment=old, state=Rollout.State.COMPLETED).order_by("-id").first()
     return live, old, rollout
+
+
+LABEL_STATES = ("unmatched", "corrected", "in_force")
+
+
+def labels(actor: Actor, endpoint_ref: Any, *, state: str = "") -> QuerySet[PredictionLabel]:
+    """Labels of an endpoint, newest first. unmatched: no prediction is captured for them; corrected: another took their place."""
+    rows = PredictionLabel.objects.filter(endpoint=deployments.endpoint(actor, endpoint_ref)).select_related("superseded_by")
+    if state == "corrected":
+        rows = rows.exclude(superseded_by=None)
+    elif state:
+        rows = rows.filter(superseded_by=None)
+    return (rows.filter(matched_at=None) if state == "unmatched" else rows).order_by("-id")
+
+
+def label_counts(endpoint_id: Any) -> dict[str, int]:
+    """How many rows of an endpoint have a label, for how many of them no prediction is captured, how many labels were corrected."""
+    rows = PredictionLabel.objects.filter(endpoint_id=endpoint_id)
+    in_force = Q(superseded_by=None)
+    return rows.aggregate(
+        in_force=Count("id", filter=in_force),
+        unmatched=Count("id", filter=in_force & Q(matched_at=None)),
+        corrected=Count("id", filter=~in_force),
+    )

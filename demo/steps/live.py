@@ -9,6 +9,7 @@ from typing import Any
 from demo import story, traffic
 from demo.portal import check, wait_for
 from demo.steps.context import REPO, Context
+from demo.steps.filed import prove_plan_came_first
 from demo.steps.serve import alias, answers_with, captured, judge, moment, send
 
 T = story.THRESHOLDS
@@ -75,6 +76,7 @@ def export_and_verify(ctx: Context) -> str:
         done = subprocess.run(whole, cwd=REPO, capture_output=True, text=True, timeout=300, check=False)
         check(done.returncode == 0, f"the whole trail verifies: {done.returncode} {done.stdout[-1200:]} {done.stderr[-500:]}")
         said += "; the whole trail verifies"
+    said += f"; {prove_plan_came_first(ctx)}"
     return f"exported and verified offline: {said}"
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from demo import story, traffic
 from demo.portal import check, wait_for
 from demo.steps.context import Context
-from demo.steps.gates import pass_gate
+from demo.steps.filed import file_plan
+from demo.steps.gates import begin_gate, pass_gate
 
 BASELINE_WEEKS = 12
 
@@ -63,6 +64,9 @@ def write_use_case(ctx: Context) -> str:
     ctx["usecase"] = made["slug"]
     ctx["usecase_id"] = made["id"]
     ctx["usecase_name"] = made["name"]
+    if not (ctx.rows / "validation.json").exists():
+        ctx.run_in_kserve("demo.data", "--out", str(ctx.rows))
+    file_plan(ctx, begin_gate(ctx, "poc"))
     ctx["kpis"] = {}
     baselines = _baseline_without_model(ctx)
     for kpi in story.KPIS:
@@ -87,12 +91,10 @@ def write_use_case(ctx: Context) -> str:
     check(seen["stage"] == "proposal" and seen["requirements"]["projected_rps"], "the sponsor sees a proposal with its demands")
     pass_gate(ctx, "poc")
     check(ctx.auditor.get(f"usecases/{made['slug']}/")["stage"] == "poc", "the use case is in proof of concept")
-    return f"“{made['name']}” is in proof of concept, with {len(story.KPIS)} KPIs and {len(story.INTEGRATIONS)} integration points"
+    return f"“{made['name']}” is in proof of concept, with {len(story.KPIS)} KPIs, {len(story.INTEGRATIONS)} integration points and its measurement plan filed"
 
 
 def _baseline_without_model(ctx: Context) -> dict[str, float]:
-    if not (ctx.rows / "validation.json").exists():
-        ctx.run_in_kserve("demo.data", "--out", str(ctx.rows))
     rows = traffic.load_rows(ctx.rows / "validation.json")
     decisions = [0] * len(rows)
     return {k.key: fmean(observations(k.key, rows, decisions)) for k in story.KPIS if k.baseline_value is None}
@@ -131,6 +133,7 @@ def train(ctx: Context) -> str:
             "owner_contact": story.MODEL_CARD["contact"],
         }
         ctx.engineer.put(path + "card/", card)
+        _evaluate(ctx, path, version, made["metrics"])
         again = ctx.auditor.get(path)
         check(again["card"]["completeness"] == 1, "the card is complete")
         ctx["versions"][number] = {
@@ -142,6 +145,40 @@ def train(ctx: Context) -> str:
     ctx.engineer.post(f"usecases/{ctx['usecase']}/models/", {"model": ctx.model_name})
     check(ctx.model_name in ctx.auditor.get(f"usecases/{ctx['usecase']}/")["models"], "the use case names its model")
     return f"{ctx.model_name} versions {', '.join(str(v['number']) for v in ctx['versions'].values())}, with cards, digests and lineage"
+
+
+def evaluation(metrics: dict[str, float], dataset: dict[str, str]) -> dict[str, Any]:
+    """What training measured on the validation rows, as a document in the portal's published schema; shares with their counts."""
+    found = {name.removeprefix("validation_"): value for name, value in metrics.items()}
+    rows, hits = int(found["rows"]), int(found["true_positives"])
+    called, needed = hits + int(found["false_positives"]), hits + int(found["false_negatives"])
+    cost = {"value": found["cost_per_1k_usd"], "low": found["cost_per_1k_usd_low95"], "high": found["cost_per_1k_usd_high95"]}
+    return {
+        "kind": "evaluation",
+        "name": "validation",
+        "task": "binary-classification",
+        "note": "Rows the version did not learn from; its cut-off was set on them. Control rows check that in the pilot.",
+        "dataset": dataset,
+        "metrics": [
+            {"name": "cost_per_1k_usd", **cost, "n": rows, "better": "lower"},
+            {"name": "recall", "successes": hits, "n": needed, "better": "higher"},
+            {"name": "precision", "successes": hits, "n": called, "better": "higher"},
+            {"name": "roc_auc", "value": found["roc_auc"], "n": rows, "better": "higher"},
+            {"name": "contacted_share", "successes": called, "n": rows},
+        ],
+    }
+
+
+def _evaluate(ctx: Context, path: str, version: dict[str, Any], metrics: dict[str, float]) -> None:
+    """Attach the evaluation as an engineer's pipeline would, and read its intervals back."""
+    data = next(i for i in version["inputs"] if i["context"] == "validation")
+    document = evaluation(metrics, {"name": data["name"], "digest": data["digest"]})
+    attached = ctx.engineer.post(path + "evaluations/", document)
+    figures = {f["name"]: f for f in ctx.auditor.get(f"evaluations/{attached['id']}/")["figures"]["metrics"]}
+    check(
+        all(figures[name]["low"] < figures[name]["value"] < figures[name]["high"] for name in ("cost_per_1k_usd", "recall", "precision")),
+        f"the evaluation has intervals: {figures}",
+    )
 
 
 def _ready(ctx: Context, path: str) -> dict[str, Any] | None:

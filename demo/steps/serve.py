@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from demo import story, traffic
+from demo import measurement_plan, story, traffic
 from demo.portal import check, wait_for
 from demo.steps.context import Context
 from demo.steps.gates import pass_gate
@@ -210,36 +210,19 @@ def alias(ctx: Context) -> int | None:
 def make_monitors(ctx: Context, endpoint: dict[str, Any]) -> None:
     """A drift monitor against the reference window, and a cost monitor over joined labels, with the story's bounds."""
     rows = [r.features for r in traffic.load_rows(ctx.rows / "reference.json")]
+    config = measurement_plan.monitors()
     drift = {
         "kind": "drift",
         "name": "Inputs like the reference",
-        "config": {
-            "psi_bound": T.psi_bound,
-            "bins": T.psi_bins,
-            "min_rows": T.min_window_rows,
-            "drifted_share": T.drifted_feature_share,
-            "settle_s": SETTLE_S,
-        },
+        "config": {**config["drift"], "settle_s": SETTLE_S},
         "reference": {"rows": rows, "source": "randhie, reference window"},
     }
-    cost = {
-        "kind": "cost",
-        "name": "Cost of decisions",
-        "config": {
-            "miss_cost": story.MISS_USD,
-            "false_alarm_cost": story.FALSE_ALARM_USD,
-            "bound_per_1k": T.cost_bound_usd_per_1k,
-            "confidence": T.cost_confidence,
-            "min_pairs": T.min_labelled_pairs,
-            "min_rows": T.min_window_rows,
-            "settle_s": SETTLE_S,
-            "kpis": {"cost_per_1k": "cost-per-1k-usd", "recall": "recall", "positive_share": "contacted-share"},
-        },
-    }
+    fed = {"cost_per_1k": "cost-per-1k-usd", "recall": "recall", "positive_share": "contacted-share"}
+    cost = {"kind": "cost", "name": "Cost of decisions", "config": {**config["cost"], "settle_s": SETTLE_S, "kpis": fed}}
     latency = {
         "kind": "latency",
         "name": "Answer time",
-        "config": {"min_rows": 50, "settle_s": SETTLE_S, "p99_ms": T.alert_p99_ms, "kpis": {"latency_p99_ms": "latency-p99-ms"}},
+        "config": {**config["latency"], "min_rows": 50, "settle_s": SETTLE_S, "kpis": {"latency_p99_ms": "latency-p99-ms"}},
     }
     for monitor in (drift, cost, latency):
         ctx.engineer.post("monitors/", {"endpoint": endpoint["slug"], **monitor})

@@ -43,10 +43,26 @@ def rows(mean, start, seed, version=""):
     return [
         {
             "period_start": (START + timedelta(days=start + i)).isoformat(), "period_end": (START + timedelta(days=start + i + 1)).isoformat(),
-            "numerator": float(c) * 100, "denominator": 100, "n": 100, "version_label": version, "external_id": f"{version}-{start + i}",
+            "numerator": float(c) * 100, "denominator": 100, "n": 100, "version_label": version, "external_id": f"monitor:{version}-{start + i}", "source": "portal: Cost",
         }
         for i, c in enumerate(costs)
     ]  # fmt: skip
+
+
+def watch(kpi, system, *found):
+    """What a monitor of the portal records of a version's own traffic."""
+    kpis.record_measurements(actor=system, kpi_id=kpi.id, rows=rows(*found), measured_from="labelled predictions")
+
+
+def evaluate(actor, version, *, recall):
+    """Attach an evaluation of 100 events on the validation rows, as a pipeline does."""
+    from apps.registry import services as registry
+
+    document = {
+        "kind": "evaluation", "name": "validation", "dataset": {"name": "validation", "digest": "d-validation"},
+        "metrics": [{"name": "recall", "successes": recall, "n": 100, "better": "higher"}],
+    }  # fmt: skip
+    registry.attach_evaluation(actor=actor, version_id=version.id, document=document)
 
 
 def proven(usecase, version, live_on_pilot):
@@ -105,7 +121,8 @@ def ready(shipped, usecase, owner, engineer, actor_of, version):
         )
         for name in ("Cost", "Misses", "False alarms")
     ]  # fmt: skip
-    kpis.record_measurements(actor=actor, kpi_id=made[0].id, rows=rows(10, 0, 1))
+    without_a_model = [{**r, "external_id": f"week-{i}", "source": "the desk's sheet"} for i, r in enumerate(rows(10, 0, 1))]
+    kpis.record_measurements(actor=actor, kpi_id=made[0].id, rows=without_a_model)
     kpis.freeze_baseline(actor=actor, kpi_id=made[0].id, period_start=START, period_end=START + timedelta(days=20))
     document_version(version)
     return made[0]
@@ -134,9 +151,10 @@ def sign_all(gate, sign, people):
 
 
 def test_from_proposal_to_production_and_a_second_version(
-    ready, usecase, owner, version, live_on_pilot, gate_to, sign, business, risk, security, actor_of
+    ready, usecase, owner, engineer, version, live_on_pilot, gate_to, sign, business, risk, security, actor_of, system
 ):
     people = {"business": business, "risk": risk, "security": security}
+    engineer_actor = actor_of(engineer)
     assert sign_all(gate_to("poc"), sign, people).usecase.stage == "poc"
     assert sign_all(gate_to("pilot", version), sign, people).usecase.stage == "pilot"
 
@@ -148,12 +166,12 @@ def test_from_proposal_to_production_and_a_second_version(
     services.withdraw(actor=actor_of(owner), gate_id=selectors.gates(actor_of(owner), state="draft").get().id)
 
     proven(usecase, version, live_on_pilot)
-    kpis.record_measurements(actor=actor_of(owner), kpi_id=ready.id, rows=rows(7, 20, 2, version.label))
+    watch(ready, system, 7, 20, 2, version.label)
     gate = gate_to("production", version)
     assert {c["state"] for c in selectors.gate_page(actor_of(risk), gate.id).evidence} == {"pass"}
     # Measuring goes on while people read; that alone makes nothing stale.
     kpis.record_measurements(
-        actor=actor_of(owner), kpi_id=ready.id,
+        actor=system, kpi_id=ready.id, measured_from="labelled predictions",
         rows=[{**r, "period_start": now().isoformat(), "period_end": (now() + timedelta(minutes=1)).isoformat()} for r in rows(9, 60, 3, version.label)[:1]],
     )  # fmt: skip
     assert sign_all(gate, sign, people).usecase.stage == "production"
@@ -162,13 +180,24 @@ def test_from_proposal_to_production_and_a_second_version(
 
     second = ModelVersion.objects.create(model=version.model, version=2, run_id="r2", status="ready", artifact_digest="sha256:" + "b" * 64)
     document_version(second)
+    evaluate(engineer_actor, second, recall=70)
+    with pytest.raises(Conflict) as refused:
+        gate_to("production", second)
+    assert set(refused.value.errors) == {"registry.evaluation_not_worse"}, "the version that runs was never evaluated the same way"
+    evaluate(engineer_actor, version, recall=80)
+    gate = selectors.gates(actor_of(owner), state="draft").get()
+    with pytest.raises(Conflict) as worse:
+        services.request_gate(actor=engineer_actor, gate_id=gate.id)
+    assert set(worse.value.errors) == {"registry.evaluation_not_worse"}
+    services.withdraw(actor=actor_of(owner), gate_id=gate.id)
+    evaluate(engineer_actor, second, recall=85)
     assert sign_all(gate_to("production", second), sign, people).state == "approved"
     assert decisions.live_decision(artifact_digest=second.artifact_digest, environment="production", usecase_id=usecase.id)
     assert decisions.live_decision(artifact_digest=version.artifact_digest, environment="production", usecase_id=usecase.id), "the way back"
 
 
 def test_an_incident_opened_while_people_sign_stops_the_next_signature(
-    ready, usecase, owner, version, live_on_pilot, gate_to, sign, business, risk, security, actor_of
+    ready, usecase, owner, version, live_on_pilot, gate_to, sign, business, risk, security, actor_of, system
 ):
     from apps.monitoring.models import Incident
 
@@ -176,7 +205,7 @@ def test_an_incident_opened_while_people_sign_stops_the_next_signature(
     sign_all(gate_to("poc"), sign, people)
     sign_all(gate_to("pilot", version), sign, people)
     proven(usecase, version, live_on_pilot)
-    kpis.record_measurements(actor=actor_of(owner), kpi_id=ready.id, rows=rows(7, 20, 2, version.label))
+    watch(ready, system, 7, 20, 2, version.label)
     gate = gate_to("production", version)
     sign(gate, business, "business")
     Incident.objects.create(usecase=usecase, endpoint=live_on_pilot.endpoint, severity="high", title="Drift", detail="", opened_at=now())

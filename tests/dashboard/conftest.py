@@ -25,6 +25,25 @@ def page_of(db: Any) -> Callable[[Any], Client]:
 
 
 @pytest.fixture
+def answering(usecase, version):  # noqa: F811
+    """answering("pilot", "outreach/1") -> a deployment that answers all callers there."""
+    from apps.core.ids import new_id
+    from apps.deployments.models import Deployment, Endpoint, Host
+
+    def make(environment: str, label: str, weight: int = 100) -> Deployment:
+        host, _ = Host.objects.get_or_create(name="local", defaults={"public_key": "k", "key_id": "k"})
+        endpoint, _ = Endpoint.objects.get_or_create(
+            slug=f"outreach-{environment}", defaults={"usecase": usecase, "name": f"Outreach {environment}", "environment": environment}
+        )
+        return Deployment.objects.create(
+            endpoint=endpoint, model_version=version.model.versions.get(version=int(label.rpartition("/")[2])), model_version_label=label,
+            artifact_digest=version.artifact_digest, decision_id=new_id(), host=host, desired="running", weight=weight,
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.fixture
 def kpi(usecase, owner, actor_of):  # noqa: F811
     """Cost per 1,000 decisions: a ratio, lower is better, target 400, floor 540."""
     from apps.kpis import services

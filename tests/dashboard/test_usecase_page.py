@@ -3,6 +3,7 @@
 import pytest
 
 from apps.usecases import services
+from tests.dashboard.conftest import T0, weeks
 
 pytestmark = pytest.mark.django_db
 PATH = "/usecases/care-outreach/"
@@ -86,3 +87,26 @@ def test_the_page_takes_a_bounded_number_of_queries(page_of, engineer, measured,
     browser = page_of(engineer)
     with django_assert_max_num_queries(60):
         assert "e5" in browser.get(PATH).content.decode()
+
+
+def test_after_a_rollback_the_tiles_are_of_the_version_that_answers(page_of, owner, actor_of, measured, version, answering):
+    from datetime import timedelta
+
+    from apps.kpis import services as kpis
+    from apps.registry.models import ModelVersion
+
+    ModelVersion.objects.create(model=version.model, version=2, run_id="r2", status="ready", artifact_digest="sha256:" + "b" * 64)
+    answering("production", "outreach/1")
+    kpis.record_measurements(
+        actor=actor_of(owner), kpi_id=measured.id, rows=weeks(3, 600.0, start=T0 + timedelta(weeks=24), label="outreach/2")
+    )
+    browser = page_of(owner)
+    page = " ".join(browser.get(PATH).content.decode().split())
+    assert "with outreach/1, live; measured last was outreach/2, not live" in page and "target met" in page and "beyond the floor" not in page
+    portfolio = " ".join(browser.get("/portfolio/").content.decode().split())
+    assert "target met</span> with outreach/1" in portfolio and "400 EUR" in portfolio and "600 EUR" not in portfolio
+    assert "Nothing needs you now." in portfolio, "the floor was missed by a version that no longer answers"
+    kpi_page = " ".join(browser.get(f"/kpis/{measured.id}/").content.decode().split())
+    assert "400 EUR with outreach/1." in kpi_page and "outreach/2 was measured last" in kpi_page and "it no longer answers" in kpi_page
+    line = browser.get("/portfolio.csv").content.decode().splitlines()[1]
+    assert ",met,outreach/1," in line

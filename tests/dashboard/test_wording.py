@@ -17,8 +17,11 @@ def effect(low, middle, high, detail=""):
     return Row(improvement_low=low, improvement=middle, improvement_high=high, detail=detail)
 
 
-def head(value, state="on_the_way", baseline=500.0, label=""):
-    return {"value": value, "baseline": baseline, "attainment": Row(state=state), "version_label": label}
+def head(value, state="on_the_way", baseline=500.0, label="", last=None):
+    return {
+        "value": value, "baseline": baseline, "attainment": Row(state=state), "version_label": label,
+        "measured_last": label if last is None else last, "live": label,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -47,9 +50,14 @@ def test_the_answer_says_now_against_baseline_and_target_and_which_version_it_is
     assert answer(KPI, head(400.0, "met"), good, []) == (
         "400 EUR.", "Against the baseline of 500 EUR that is 20% lower, better (10% to 30%). It meets the target of at most 420 EUR."
     )  # fmt: skip
-    now, rest = answer(KPI, head(450.0, label="outreach/2"), effect(None, None, None, "Too little data."), ["outreach/1"])
-    assert now == "450 EUR with outreach/2."
-    assert rest == "Too little data. It is 30 EUR above the target of at most 420 EUR. outreach/2 no longer answers: live is outreach/1."
+    now, rest = answer(KPI, head(450.0, label="outreach/1", last="outreach/2"), effect(None, None, None, "Too little data."), ["outreach/1"])
+    assert now == "450 EUR with outreach/1."
+    assert rest == "Too little data. It is 30 EUR above the target of at most 420 EUR. outreach/2 was measured last; it no longer answers."
+    worse = Row(improvement_low=-0.3, improvement=-0.2, improvement_high=-0.1, current=600.0)
+    told = answer(KPI, head(400.0, label="outreach/1", last="outreach/2"), good, ["outreach/1"], {"outreach/2": worse})[1]
+    assert told.endswith("outreach/2 was measured last, at 600 EUR: 20% higher, worse (10% to 30%); it no longer answers.")
+    canary = answer(KPI, head(400.0, label="outreach/1", last="outreach/2"), good, ["outreach/1", "outreach/2"])[1]
+    assert canary.endswith("outreach/2 was measured last.")
     assert "outreach/2 answers nowhere now." in answer(KPI, head(450.0, label="outreach/2"), good, [])[1]
     assert "answers" not in answer(KPI, head(450.0, label="outreach/1"), good, ["outreach/1"])[1]
     assert answer(KPI, head(None, baseline=None), good, []) == ("It has not been measured yet.", "")
@@ -66,6 +74,8 @@ def test_the_verdict_says_what_is_missing_before_it_says_a_figure():
     none = effect(None, None, None, "Too little data since: 2 periods.")
     assert verdict(KPI, head(None, baseline=None), none) == "It has not been measured yet."
     assert "was not measured since" in verdict(KPI, head(None), none)
+    unmeasured = verdict(KPI, head(None, label="outreach/3", last="outreach/2"), none)
+    assert unmeasured == "It has not been measured with outreach/3, which answers now. outreach/2 was measured last."
     assert verdict(KPI, head(450.0), none) == "It stands at 450 EUR and is short of the target. Too little data since: 2 periods."
     assert verdict(KPI, head(400.0, "met"), effect(0.1, 0.2, 0.3), "Cost") == "Cost is 20% lower than the baseline, better (10% to 30%), and meets the target."
     assert verdict(KPI, head(600.0, "missed"), effect(-0.02, 0.0, 0.02)).endswith("against the baseline, and is beyond the floor.")

@@ -98,6 +98,16 @@ def write_card(page: Page, model: str, number: int, card: Mapping[str, str]) -> 
     press(page, form, "Save the card")
 
 
+def attach_run_figures(page: Page, model: str, number: int, *, prefix: str) -> None:
+    """Attach what training measured as an evaluation of a version."""
+    page.goto(f"/models/{model}/versions/{number}/evaluations/")
+    form = page.locator("form", has=page.locator("[name=prefix]"))
+    if not form.is_visible():
+        page.locator("details", has=form).locator("summary").first.click()
+    fill(form, {"name": "validation", "prefix": prefix})
+    press(page, form, "Attach the run's figures", says="is attached")
+
+
 # Gates
 
 

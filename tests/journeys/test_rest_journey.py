@@ -81,6 +81,8 @@ def test_the_trail_holds_each_act_as_often_as_it_was_done(portal: RunningPortal)
         "kpis.baseline.frozen": len(story.KPIS),
         "kpis.conversion.signed_off": 1,
         "approvals.gate.opened": len(GATES),
+        "approvals.attachment.added": 1,
+        "approvals.attachment.read": 1,
         "approvals.gate.attested": portal.count("SELECT count(*) FROM approvals_attestation"),
         "approvals.gate.requested": len(GATES),
         "approvals.gate.signed": signatures,

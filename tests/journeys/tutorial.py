@@ -146,6 +146,7 @@ def train(walk: Walk) -> None:
             elena.wait_for_timeout(500)
             elena.reload()
         hands.write_card(elena, MODEL, number, TYPED["card"])
+        hands.attach_run_figures(elena, MODEL, number, prefix="validation_")
     elena.goto(f"/models/{MODEL}/versions/1/")
     walk.picture("model-version", elena)
     hands.change_use_case(elena, SLUG, "models", {"model": MODEL}, "Link the model")

@@ -14,11 +14,18 @@ def owner(make_user):
 
 @pytest.fixture
 def usecase(owner, actor_of):
+    from apps.registry.models import ModelVersion, RegisteredModel
     from apps.usecases import services
+    from apps.usecases.models import UsedModel
 
-    return services.create_usecase(
+    made = services.create_usecase(
         actor=actor_of(owner), name="Care outreach", problem="Calls reach the wrong members.", risk_tier="high", currency="USD"
     )
+    model = RegisteredModel.objects.create(name="outreach")
+    for number in (1, 2):
+        ModelVersion.objects.create(model=model, version=number, run_id=f"r{number}", status="ready", artifact_digest=f"sha256:{number:064d}")
+    UsedModel.objects.create(usecase=made, model=model)
+    return made
 
 
 @pytest.fixture

@@ -72,8 +72,42 @@ def test_later_measurements_leave_a_frozen_result_alone_and_corrections_show(use
     assert run("kpis.effect", usecase, as_of=as_of).source_digest != before.source_digest
 
 
+@pytest.fixture
+def watched(measured, rows, owner, actor_of):
+    """The same KPI, its 20 days measured again by the portal under outreach/2, and 5 more days under it given by a person."""
+    batch = [r | {"source": "portal: Cost"} for r in rows([7.0, 7.5] * 10, start=20, version="outreach/2", prefix="monitor:m")]
+    services.record_measurements(actor=actor_of(owner), kpi_id=measured.id, rows=batch, measured_from="labelled predictions")
+    services.record_measurements(actor=actor_of(owner), kpi_id=measured.id, rows=rows([2.0] * 5, start=40, version="outreach/2", prefix="typed"))
+    return measured
+
+
+def test_the_effect_says_who_measured_it_and_whose_the_baseline_is(usecase, watched):
+    given = run("kpis.effect", usecase)
+    assert "recorded by Olga Owner, not measured by the portal (20 rows, n = 2,000)" in given.found
+    mixed = run("kpis.effect", usecase, label="outreach/2")
+    assert "80% measured by the portal from 2,000 labelled predictions, 20% recorded by Olga Owner, not measured" in mixed.found
+    assert mixed.found.endswith("; baseline recorded by Olga Owner, not measured by the portal (20 rows, n = 2,000)")
+    assert "recorded by Olga Owner" in run("kpis.baseline_frozen", usecase).found
+
+
+def test_where_a_policy_asks_for_measured_rows_given_ones_do_not_count(usecase, watched):
+    mixed, own = run("kpis.effect", usecase, label="outreach/2"), run("kpis.effect", usecase, label="outreach/2", origin="measured")
+    assert own.state == "pass" and own.figure < mixed.figure and "from rows the portal measured itself" in own.asked
+    assert "measured by the portal from 2,000 labelled predictions; left out: recorded by Olga Owner" in own.found
+    given = run("kpis.effect", usecase, label="outreach/1", origin="measured")
+    assert given.state == "missing" and "Let a monitor of the endpoint measure this KPI" in given.detail and "left out: recorded by" in given.found
+
+
+def test_an_attested_baseline_is_told_as_such(usecase, define, owner, actor_of):
+    kpi = define()
+    services.freeze_baseline(
+        actor=actor_of(owner), kpi_id=kpi.id, period_start=START, period_end=START + timedelta(days=9), attested_value=9.0, note="The desk says so."
+    )
+    assert "attested by Olga Owner, not measured" in run("kpis.baseline_frozen", usecase).found
+
+
 def test_unknown_and_wrong_parameters_are_refused_by_name(usecase):
-    for wrong in ({"bound": 1}, {"minimum_pct": "ten"}, {"minimum_pct": 5000}, {"floor": 1}):
+    for wrong in ({"bound": 1}, {"minimum_pct": "ten"}, {"minimum_pct": 5000}, {"floor": 1}, {"origin": "typed"}):
         with pytest.raises(Invalid) as refused:
             run("kpis.effect", usecase, **wrong)
         assert next(iter(wrong)) in refused.value.errors

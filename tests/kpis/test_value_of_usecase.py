@@ -107,3 +107,22 @@ def test_headlines_of_many_kpis_take_a_constant_number_of_queries(measured, defi
     assert found[measured.id]["attainment"].state == "met" and found[measured.id]["version_label"] == "outreach/1"
     assert found[mean.id]["value"] == pytest.approx(4.5) and found[total.id]["value"] == pytest.approx(4.0)
     assert found[empty.id]["value"] is None and found[empty.id]["attainment"].state == "unknown"
+
+
+def test_the_headline_is_of_the_version_that_is_live_not_of_the_one_measured_last(measured, rows, owner, actor_of, usecase):
+    first = selectors.headlines([measured])[measured.id]
+    services.record_measurements(actor=actor_of(owner), kpi_id=measured.id, rows=rows([12.0] * 3, start=40, version="outreach/2"))
+    last = selectors.headlines([measured])[measured.id]
+    assert (last["version_label"], last["attainment"].state) == ("outreach/2", "missed")
+    back = selectors.headlines([measured], {usecase.id: "outreach/1"})[measured.id]
+    assert (back["version_label"], back["measured_last"], back["attainment"].state) == ("outreach/1", "outreach/2", "met")
+    assert back["value"] == first["value"] and back["measured_until"] == first["measured_until"]
+    fresh = selectors.headlines([measured], {usecase.id: "outreach/3"})[measured.id]
+    assert (fresh["value"], fresh["n"], fresh["measured_until"], fresh["attainment"].state) == (None, 0, None, "unknown")
+
+
+def test_rows_without_a_version_stand_for_the_whole_where_the_live_one_has_none(define, rows, owner, actor_of, usecase):
+    kpi = define()
+    services.record_measurements(actor=actor_of(owner), kpi_id=kpi.id, rows=rows([9.0, 8.0]))
+    found = selectors.headlines([kpi], {usecase.id: "outreach/1"})[kpi.id]
+    assert (found["value"], found["version_label"]) == (8000.0, "")

@@ -244,6 +244,30 @@ def test_evidence_is_the_newest_run_at_peak_of_this_very_artifact(elena, deploym
     assert check.run(subject, {}).state == "fail"
 
 
+def test_evidence_counts_every_run_and_the_newest_decides(elena, system, deployment, usecase, finish):
+    check = CHECKS["loadtests.latency_at_peak"]
+    subject = EvidenceSubject(usecase_id=str(usecase.id), artifact_digest=DIGESTS[1], environment="production")
+
+    def broken():
+        run = ask(elena, deployment)
+        LoadRun.objects.filter(id=run.id).update(state="failed", detail="The engine went away.", finished_at=clock.now())
+
+    broken()
+    assert check.run(subject, {}).state == "missing" and "1 run did not finish" in check.run(subject, {}).detail
+    finish(ask(elena, deployment), latency_ms={"p99": 150.0})
+    finish(ask(elena, deployment, multiplier=1), throughput_rps=10.0, sent=60, completed=60)
+    finish(ask(elena, deployment), latency_ms={"p99": 160.0})
+    finish(ask(elena, deployment))
+    found = check.run(subject, {})
+    assert (found.state, found.figure) == ("pass", 40.0)
+    assert found.found.endswith("the newest of 4 runs decides: 1 met the bound, 2 did not, 1 did not finish")
+    finish(ask(elena, deployment), latency_ms={"p99": 150.0})
+    worse = check.run(subject, {})
+    assert worse.state == "fail" and worse.found.endswith("the newest of 5 runs decides: 1 met the bound, 3 did not, 1 did not finish")
+    only = check.run(subject, {"multiplier": 0.5})
+    assert "the newest of 6 runs decides: 2 met the bound" in only.found
+
+
 def test_over_rest(api, engineer, make_user, deployment):
     client = api(engineer)
     made = client.post("/api/v1/load-tests/", {"deployment": str(deployment.id), "multiplier": 1, "duration_s": 5, "examples": ROWS})

@@ -248,6 +248,26 @@ def test_labels_by_the_callers_own_id_count_too_and_those_without_prediction_are
     assert found.statistics["versions"]["care-outreach/1"]["cost_per_1k"] == 0
 
 
+def test_a_correction_counts_in_its_own_window_and_never_twice(elena, traffic, live, cost):
+    ids = traffic.write([{"deployment_id": str(live.id), "prediction": "1"} for _ in range(300)], later(1))
+    label(elena, live.endpoint, ids[:150], [1] * 150, later(3))
+    with clock.fixed(later(4)):
+        wrong = [{"request_id": i, "label": 0} for i in ids[:30]]
+        assert services.record_labels(actor=elena, endpoint_id=live.endpoint_id, rows=wrong, correct=True).corrected == 30
+    first = look(elena, cost, 10).window
+    assert (first.n, first.statistics["corrections_of_earlier_windows"]) == (150, 0)
+    assert first.statistics["versions"]["care-outreach/1"]["cost_per_1k"] == pytest.approx(30 * 40 / 150 * 1000)
+    label(elena, live.endpoint, ids[150:], [1] * 150, later(13))
+    with clock.fixed(later(14)):
+        back = [{"request_id": i, "label": 1} for i in ids[:20]]
+        services.record_labels(actor=elena, endpoint_id=live.endpoint_id, rows=back, correct=True)
+    second = look(elena, cost, 20).window
+    assert (second.n, second.statistics["corrections_of_earlier_windows"]) == (150, 20)
+    assert second.statistics["versions"]["care-outreach/1"]["cost_per_1k"] == 0
+    first.refresh_from_db()
+    assert first.statistics["versions"]["care-outreach/1"]["cost_per_1k"] == pytest.approx(8000), "what was judged stays"
+
+
 def test_where_there_is_no_way_back_the_incident_says_so(elena, traffic, pair, cost, system):
     from apps.decisions import services as decide
 

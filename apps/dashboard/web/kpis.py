@@ -73,11 +73,14 @@ def as_csv(request: HttpRequest, kpi_id: str) -> HttpResponse:
     return download(f"{kpi.usecase.slug}-{kpi.slug}.csv", COLUMNS, ([getattr(r, c) for c in COLUMNS] for r in rows))
 
 
-def _version(kpi: Kpi, label: str, effect: Effect, live: list[str]) -> dict[str, Any]:
+def _version(kpi: Kpi, label: str, effect: Effect, found: selectors_kpi.KpiPage) -> dict[str, Any]:
     """A row of the table of effects, in words."""
     amount, ends = wording.difference(effect, kpi.unit)
     words = wording.change(effect, kpi.direction)
-    return {"label": label, "live": label in live, "effect": effect, "amount": amount, "ends": ends, "words": words}
+    return {
+        "label": label, "live": label in found.live, "effect": effect, "amount": amount, "ends": ends, "words": words,
+        "origin": found.origins.get(label, ""),
+    }  # fmt: skip
 
 
 def _page(request: HttpRequest, actor: Actor, kpi_id: str, what: str = "", refusal: DomainError | None = None) -> HttpResponse:
@@ -97,7 +100,7 @@ def _page(request: HttpRequest, actor: Actor, kpi_id: str, what: str = "", refus
         "certainty": wording.certainty(found.effect),
         "change": wording.change(found.effect, kpi.direction),
         "difference": wording.difference(found.effect, kpi.unit),
-        "by_version": [_version(kpi, label, effect, found.live) for label, effect in found.by_version.items()],
+        "by_version": [_version(kpi, label, effect, found) for label, effect in found.by_version.items()],
         "forms": made,
         "people": forms.people(actor) if found.may_change else [],
     }

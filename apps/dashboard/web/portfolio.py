@@ -14,7 +14,7 @@ from apps.dashboard.web.exports import download
 
 COLUMNS = (
     "use case", "address", "stage", "days in stage", "risk tier", "owner", "sponsor", "KPI", "unit", "now", "baseline", "target", "floor",
-    "attainment", "value realised", "run cost", "currency", "open gate", "open incidents",
+    "attainment", "model version", "value realised", "run cost", "currency", "open gate", "open incidents",
 )  # fmt: skip
 MAX_EXPORT = 5_000
 
@@ -65,6 +65,6 @@ def _line(request: HttpRequest, row: reads.Row) -> list[object]:
     return [
         usecase.name, request.build_absolute_uri(f"/usecases/{usecase.slug}/"), usecase.stage, row.days, usecase.risk_tier,
         usecase.owner.full_name, usecase.sponsor.full_name if usecase.sponsor else "",
-        *((kpi.name, kpi.unit, head["value"], head["baseline"], kpi.target, kpi.floor, head["attainment"].state) if kpi and head else [""] * 7),
+        *((kpi.name, kpi.unit, head["value"], head["baseline"], kpi.target, kpi.floor, head["attainment"].state, head["version_label"]) if kpi and head else [""] * 8),
         row.money, row.cost, usecase.currency, str(row.gate) if row.gate else "", row.incidents,
     ]  # fmt: skip

@@ -58,7 +58,7 @@ class MeasurementSerializer(serializers.ModelSerializer):
         model = Measurement
         fields = [
             "id", "period_start", "period_end", "value", "numerator", "denominator", "n", "variance", "source", "version_label",
-            "external_id", "received_at", "superseded_by",
+            "external_id", "origin", "recorded_by", "counts", "received_at", "superseded_by",
         ]  # fmt: skip
 
 
@@ -156,6 +156,23 @@ class EffectSerializer(serializers.Serializer):
     improvement = serializers.FloatField(allow_null=True)
     improvement_low = serializers.FloatField(allow_null=True)
     improvement_high = serializers.FloatField(allow_null=True)
+
+
+class OriginSerializer(serializers.Serializer):
+    """Rows of one source: measured by the portal, or given by somebody; `share` is of all observations."""
+
+    origin = serializers.CharField()
+    by = serializers.CharField()
+    counts = serializers.CharField()
+    n = serializers.IntegerField()
+    rows = serializers.IntegerField()
+    share = serializers.FloatField()
+
+
+class MeasuredEffectSerializer(EffectSerializer):
+    """A comparison, and who measured the rows behind it."""
+
+    origins = OriginSerializer(many=True)
 
 
 def value_json(found: dict[str, Any]) -> dict[str, Any]:

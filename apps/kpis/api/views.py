@@ -18,11 +18,12 @@ from apps.kpis.api.serializers import (
     ChangeKpiSerializer,
     ConversionSerializer,
     CostSerializer,
-    EffectSerializer,
     KpiSerializer,
+    MeasuredEffectSerializer,
     MeasurementSerializer,
     NewBaselineSerializer,
     NewKpiSerializer,
+    OriginSerializer,
     RateCardSerializer,
     ReportSerializer,
     effect_json,
@@ -63,11 +64,17 @@ class KpisView(ListView):
 class KpiView(View):
     """One KPI."""
 
+    filters = VERSION
+
     @operation(responses=KpiSerializer)
     def get(self, request: Request, kpi_id: Any) -> Response:
-        """Read one KPI with where it stands against target and floor, and its baseline in force."""
+        """Read one KPI with where it stands against target and floor, and its baseline in force.
+
+        Of the version measured last, or of `?version=`.
+        """
         kpi = selectors.kpi(actor_of(request), kpi_id)
-        head = selectors.headlines([kpi])[kpi.id]
+        version = request.query_params.get("version")
+        head = selectors.headlines([kpi], {kpi.usecase_id: version} if version else None)[kpi.id]
         baseline = selectors.baseline_in_force(kpi.id)
         more = {
             "current": head | {"attainment": head["attainment"].as_dict()},
@@ -133,14 +140,17 @@ class EffectView(View):
 
     filters = VERSION
 
-    @operation(responses=EffectSerializer)
+    @operation(responses=MeasuredEffectSerializer)
     def get(self, request: Request, kpi_id: Any) -> Response:
         """Compare a KPI with its baseline.
 
-        With its 95% interval and the method, or what is missing for one.
+        With its 95% interval and the method, or what is missing for one; `origins` says who measured the rows.
         """
         kpi = selectors.kpi(actor_of(request), kpi_id)
-        return Response(effect_json(selectors.effect(kpi, request.query_params.get("version") or None)))
+        baseline = selectors.baseline_in_force(kpi.id)
+        rows = selectors.since(kpi, baseline, version_label=request.query_params.get("version") or None)
+        found = effect_json(selectors.effect_of(kpi, baseline, rows))
+        return Response(found | {"origins": OriginSerializer(selectors.origins_of(rows), many=True).data})
 
 
 class SeriesView(View):

@@ -1,7 +1,7 @@
 """Rows of measurements as they arrive: each is good, or has its errors by field. Pure."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -89,6 +89,18 @@ def not_theirs(row: Row, moment: datetime) -> dict[str, str]:
     if row.period_end > moment + CLOCKS_DIFFER:
         errors["period_end"] = "The period has not ended yet. Send it when it has."
     return errors
+
+
+def of_known_version(row: Row, known: Collection[str]) -> dict[str, str]:
+    """What is wrong with the version a row names; known: labels of all versions of the models linked to the use case."""
+    if not row.version_label or row.version_label in known:
+        return {}
+    if not known:
+        return {"version_label": "No model version is linked to this use case. Link the model first, or leave it empty for figures without one."}
+    model = row.version_label.rpartition("/")[0]
+    same = sorted((k for k in known if k.rpartition("/")[0] == model), key=lambda k: (len(k), k)) or sorted(known)
+    told = ", ".join(same[-5:])
+    return {"version_label": f"No version of a model linked to this use case. Use one of them ({told}), or link the model first."}
 
 
 def read(row: Any, *, aggregation: str, scale: float) -> tuple[Row | None, dict[str, str]]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from apps.monitoring.models import Incident, Monitor, MonitorWindow
+from apps.monitoring.models import Incident, Monitor, MonitorWindow, PredictionLabel
 
 
 class WindowSerializer(serializers.ModelSerializer):
@@ -72,14 +72,45 @@ class LabelsSerializer(serializers.Serializer):
     """A batch of labels, at most 20,000."""
 
     labels = LabelSerializer(many=True)
+    strict = serializers.BooleanField(default=False, help_text="refuse the batch when a label has no captured prediction")
+    correct = serializers.BooleanField(default=False, help_text="let a label that contradicts an earlier one take its place")
+
+
+class RowOfRequestSerializer(serializers.Serializer):
+    """One row of one request."""
+
+    request_id = serializers.CharField()
+    row = serializers.IntegerField()
+
+
+class ContradictionSerializer(RowOfRequestSerializer):
+    """A label that differs from the one that is kept."""
+
+    kept = serializers.FloatField()
+    sent = serializers.FloatField()
 
 
 class LabelReportSerializer(serializers.Serializer):
-    """What became of a batch."""
+    """What became of a batch; the two lists name the first 20."""
 
     accepted = serializers.IntegerField()
     repeated = serializers.IntegerField()
-    contradicting = serializers.IntegerField()
+    contradicting = serializers.IntegerField(help_text="known with another value, which stays")
+    corrected = serializers.IntegerField(help_text="took the place of another value, which is kept beside it")
+    unmatched = serializers.IntegerField(help_text="taken, but no prediction is captured for them (yet)")
+    contradictions = ContradictionSerializer(many=True)
+    without_prediction = RowOfRequestSerializer(many=True)
+
+
+class KeptLabelSerializer(serializers.ModelSerializer):
+    """A label as it was received; `corrected_to` where another took its place, `matched_at` null while no prediction is captured."""
+
+    corrected_to = serializers.FloatField(source="superseded_by.label", read_only=True, default=None, allow_null=True)
+    label = serializers.FloatField()  # type: ignore[assignment]
+
+    class Meta:
+        model = PredictionLabel
+        fields = ["id", "request_id", "row", "label", "received_at", "received_from", "matched_at", "corrected_to"]
 
 
 class VersionCountSerializer(serializers.Serializer):

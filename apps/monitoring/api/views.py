@@ -21,6 +21,7 @@ from apps.monitoring.api.serializers import (
     CaptureCountsSerializer,
     EvaluationSerializer,
     IncidentSerializer,
+    KeptLabelSerializer,
     LabelReportSerializer,
     LabelsSerializer,
     MonitorSerializer,
@@ -29,7 +30,7 @@ from apps.monitoring.api.serializers import (
     ResolutionSerializer,
     WindowSerializer,
 )
-from apps.monitoring.models import Incident, Monitor, MonitorWindow
+from apps.monitoring.models import Incident, Monitor, MonitorWindow, PredictionLabel
 from apps.usecases import selectors as usecases
 
 
@@ -47,21 +48,36 @@ def _moment(request: Request, name: str) -> datetime | None:
     return moment
 
 
-class LabelsView(View):
+class LabelsView(ListView):
     """Labels of an endpoint's predictions."""
 
+    lists = "List the labels of an endpoint's predictions, newest first, corrected ones too."
+    filters = {"state": Filter("Only those without a captured prediction, that were corrected, or that hold.", choices=selectors.LABEL_STATES)}
+
+    serializer_class = KeptLabelSerializer
+
+    def get_queryset(self) -> Any:
+        """Newest first, of `?state=`."""
+        if getattr(self, "swagger_fake_view", False):
+            return PredictionLabel.objects.none()
+        params = self.request.query_params
+        return selectors.labels(actor_of(self.request), self.kwargs["reference"], state=params.get("state", ""))
+
     @operation(request=LabelsSerializer, responses={201: LabelReportSerializer})
-    @durable
     def post(self, request: Request, reference: str) -> Response:
         """Post what turned out to be true of an endpoint's predictions.
 
-        The first label of a row stays, a repeat changes nothing.
+        The first label of a row stays unless `correct` is true; a repeat changes nothing. Labels whose prediction is not captured
+        are taken and counted as `unmatched`; `strict` refuses them.
         """
         rows = request.data.get("labels") if isinstance(request.data, dict) else None
         if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
             raise Invalid('labels: send {"labels": [{"request_id", "row", "label"}]}.', errors={"labels": ["Not a list of objects."]})
-        actor = actor_of(request)
-        report = services.record_labels(actor=actor, endpoint_id=deployments.endpoint(actor, reference).id, rows=rows)
+        actor, how = actor_of(request), {name: request.data.get(name, False) for name in ("strict", "correct")}
+        if wrong := next((name for name, value in how.items() if not isinstance(value, bool)), ""):
+            raise Invalid(f"{wrong}: give true or false.", errors={wrong: ["Not true or false."]})
+        # The service opens its own transaction once captures have been read.
+        report = services.record_labels(actor=actor, endpoint_id=deployments.endpoint(actor, reference).id, rows=rows, **how)
         return Response(asdict(report), status=status.HTTP_201_CREATED)
 
 

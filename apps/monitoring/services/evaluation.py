@@ -24,7 +24,7 @@ from apps.kpis import selectors as kpis
 from apps.kpis import services as kpi_services
 from apps.monitoring import selectors
 from apps.monitoring.models import Monitor, MonitorWindow
-from apps.monitoring.services import judging, reactions
+from apps.monitoring.services import judging, labels, reactions
 from apps.monitoring.services.monitors import check_may_evaluate
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,10 @@ _JUDGES: dict[str, Callable[[Monitor, datetime, datetime], judging.Judged]] = {
 }
 
 
+# What the observations behind a monitor's KPI figures are, in the words of a gate's evidence.
+COUNTED = {Monitor.Kind.COST: "labelled predictions", Monitor.Kind.LATENCY: "answered requests", Monitor.Kind.DRIFT: "requests"}
+
+
 def evaluate_monitor(*, actor: Actor, monitor_id: Any) -> Evaluation:
     """Judge everything since the last window, up to a few seconds ago; windows follow each other without gaps.
 
@@ -57,6 +61,8 @@ def evaluate_monitor(*, actor: Actor, monitor_id: Any) -> Evaluation:
     started_at, ended_at = monitor.cursor_at, now() - timedelta(seconds=monitor.config["settle_s"])
     if ended_at <= started_at:
         return Evaluation(None, "The last window ended just now.")
+    if monitor.kind == Monitor.Kind.COST:
+        labels.match_labels(actor=actor, endpoint_id=monitor.endpoint_id)
     judged = _JUDGES[monitor.kind](monitor, started_at, ended_at)
     old_enough = (ended_at - started_at).total_seconds() >= monitor.config["max_age_s"]
     if judged.n < monitor.config["min_rows"] and not old_enough:
@@ -105,11 +111,15 @@ def _measure(actor: Actor, monitor: Monitor, window: MonitorWindow, judged: judg
             if kpi is not None and metric in measured.figures
         ]
         if kpi is not None and rows:
-            kpi_services.record_measurements(actor=actor, kpi_id=kpi.id, rows=rows, by_the_portal=True)
+            kpi_services.record_measurements(actor=actor, kpi_id=kpi.id, rows=rows, measured_from=COUNTED[monitor.kind])
 
 
 def evaluate_due(*, actor: Actor) -> int:
     """Have every active monitor look; returns how many windows were written. One that fails does not stop the others."""
+    try:
+        labels.match_waiting(actor=actor)
+    except Exception:
+        log.exception("labels could not be matched")
     count = 0
     for monitor_id in Monitor.objects.filter(active=True).order_by("id").values_list("id", flat=True):
         try:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from django.db.models import Q, QuerySet
 
 from apps.core.clock import iso
 from apps.deployments.models import Deployment
@@ -143,6 +144,7 @@ def cost(monitor: Monitor, started_at: datetime, ended_at: datetime) -> Judged:
         "n": len(answers),
         "labels": len(labels),
         "without_prediction": len(labels) - len(answers),
+        "corrections_of_earlier_windows": _arrived(monitor, started_at, ended_at).filter(first_received_at__lt=started_at).count(),
         "versions": versions,
     }
     new, old, _ = selectors.pair_of(monitor.endpoint_id)
@@ -154,8 +156,14 @@ def cost(monitor: Monitor, started_at: datetime, ended_at: datetime) -> Judged:
 
 
 def _labels(monitor: Monitor, started_at: datetime, ended_at: datetime) -> dict[Key, float]:
-    rows = PredictionLabel.objects.filter(endpoint_id=monitor.endpoint_id, received_at__gte=started_at, received_at__lt=ended_at)
+    """Labels that arrived in the window, as they stood at its end. One that corrects what an earlier window counted is not counted twice."""
+    then = Q(superseded_by=None) | Q(superseded_by__received_at__gte=ended_at)
+    rows = _arrived(monitor, started_at, ended_at).filter(then, first_received_at__gte=started_at)
     return {(r, i): v for r, i, v in rows.values_list("request_id", "row", "label")}
+
+
+def _arrived(monitor: Monitor, started_at: datetime, ended_at: datetime) -> QuerySet[PredictionLabel]:
+    return PredictionLabel.objects.filter(endpoint_id=monitor.endpoint_id, received_at__gte=started_at, received_at__lt=ended_at)
 
 
 def _joined(monitor: Monitor, labels: dict[Key, float], started_at: datetime, ended_at: datetime) -> dict[Key, list[Answer]]:

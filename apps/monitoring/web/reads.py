@@ -13,7 +13,7 @@ from apps.deployments.models import Endpoint, TrafficShift
 from apps.kpis import selectors as kpis
 from apps.kpis.models import Kpi
 from apps.monitoring import selectors
-from apps.monitoring.models import Incident, Monitor, MonitorWindow
+from apps.monitoring.models import Incident, Monitor, MonitorWindow, PredictionLabel
 from apps.monitoring.web import wording
 from apps.usecases import selectors as usecases
 
@@ -124,6 +124,9 @@ class Page:
     costs: Costs | None = None
     answers: Answers | None = None
     kpis: list[Kpi] = field(default_factory=list)
+    labels: dict[str, int] = field(default_factory=dict)
+    unmatched: list[PredictionLabel] = field(default_factory=list)
+    corrected: list[PredictionLabel] = field(default_factory=list)
 
     @property
     def answer(self) -> tuple[str, str]:
@@ -163,6 +166,11 @@ def page(actor: Actor, slug: str) -> Page:
         may_change=actor.has_role("ml_engineer", "admin") and usecases.may_change(actor, endpoint.usecase_id),
         kpis=kpis.of_usecase(endpoint.usecase_id),
     )
+    made.labels = selectors.label_counts(endpoint.id)
+    if made.labels["unmatched"]:
+        made.unmatched = list(selectors.labels(actor, endpoint.slug, state="unmatched")[:CLOSED])
+    if made.labels["corrected"]:
+        made.corrected = list(selectors.labels(actor, endpoint.slug, state="corrected")[:CLOSED])
     for watch in watches:
         if watch.monitor.kind == Monitor.Kind.DRIFT:
             made.inputs = _inputs(watch)
