@@ -90,7 +90,7 @@ class Measurement(BaseModel):
     external_id = models.CharField(max_length=200)
     origin = models.CharField(max_length=10, choices=Origin.choices, default=Origin.GIVEN)
     recorded_by = models.CharField(max_length=300, blank=True, default="")
-    counts = models.CharField(max_length=100, blank=True, default="")
+    counts = models.CharField(max_length=300, blank=True, default="")
     received_at = models.DateTimeField(default=now)
     superseded_by = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="supersedes")
 

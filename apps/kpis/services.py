@@ -171,7 +171,7 @@ def record_measurements(*, actor: Actor, kpi_id: Any, rows: list[dict[str, Any]]
             repeated += 1
             continue
         made = Measurement(
-            id=new_id(), kpi=kpi, received_at=now(), origin=origin, recorded_by=actor.label[:300], counts=measured_from, **asdict(row)
+            id=new_id(), kpi=kpi, received_at=now(), origin=origin, recorded_by=actor.label[:300], counts=measured_from[:300], **asdict(row)
         )
         new.append(made)
         if old is not None:

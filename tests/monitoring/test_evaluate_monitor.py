@@ -210,6 +210,7 @@ def test_measurements_of_the_answering_version_reach_the_kpis_once(elena, traffi
     assert (rows["cost"].version_label, rows["cost"].n) == ("care-outreach/2", 200)
     assert rows["cost"].value == pytest.approx((50 * 200 + 100 * 40) / 200 * 1000) and rows["recall"].value == 0.5
     assert rows["cost"].source.startswith("portal") and rows["cost"].variance > 0
+    assert (rows["cost"].origin, rows["cost"].counts) == ("measured", f"labelled predictions, labels sent by {elena.label}")
     look(elena, cost, 20)
     assert Measurement.objects.count() == 2
 

@@ -87,13 +87,13 @@ def test_strict_refuses_the_batch_by_row_and_stores_nothing(elena, traffic):
     assert send(elena, traffic, row(traffic.first), strict=True).accepted == 1
 
 
-def test_a_label_that_came_before_its_capture_is_matched_later_by_the_schedule(elena, traffic, control):
+def test_a_label_that_came_before_its_capture_is_matched_later_by_the_schedule(elena, traffic, system):
     assert send(elena, traffic, row("late"), row("never")).unmatched == 2
     assert services.match_labels(actor=elena, endpoint_id=traffic.endpoint.id) == 0
     traffic.write([{"request_id": "late"}], clock.now() - timedelta(seconds=1))
-    services.evaluate_due(actor=control)
+    services.evaluate_due(actor=system)
     assert [p.request_id for p in selectors.labels(elena, traffic.endpoint.slug, state="unmatched")] == ["never"]
-    assert services.match_waiting(actor=control) == 0
+    assert services.match_waiting(actor=system) == 0
 
 
 def test_a_correction_takes_the_place_and_both_stay_visible(elena, traffic):

@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
             models.CharField(choices=[("measured", "Measured"), ("given", "Given")], default="given", max_length=10),
         ),
         migrations.AddField("measurement", "recorded_by", models.CharField(blank=True, default="", max_length=300)),
-        migrations.AddField("measurement", "counts", models.CharField(blank=True, default="", max_length=100)),
+        migrations.AddField("measurement", "counts", models.CharField(blank=True, default="", max_length=300)),
         migrations.RunSQL(FORWARD, migrations.RunSQL.noop),
         migrations.AddConstraint(
             "measurement",

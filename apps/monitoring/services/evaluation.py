@@ -46,10 +46,6 @@ _JUDGES: dict[str, Callable[[Monitor, datetime, datetime], judging.Judged]] = {
 }
 
 
-# What the observations behind a monitor's KPI figures are, in the words of a gate's evidence.
-COUNTED = {Monitor.Kind.COST: "labelled predictions", Monitor.Kind.LATENCY: "answered requests", Monitor.Kind.DRIFT: "requests"}
-
-
 def evaluate_monitor(*, actor: Actor, monitor_id: Any) -> Evaluation:
     """Judge everything since the last window, up to a few seconds ago; windows follow each other without gaps.
 
@@ -111,7 +107,7 @@ def _measure(actor: Actor, monitor: Monitor, window: MonitorWindow, judged: judg
             if kpi is not None and metric in measured.figures
         ]
         if kpi is not None and rows:
-            kpi_services.record_measurements(actor=actor, kpi_id=kpi.id, rows=rows, measured_from=COUNTED[monitor.kind])
+            kpi_services.record_measurements(actor=actor, kpi_id=kpi.id, rows=rows, measured_from=judged.counted)
 
 
 def evaluate_due(*, actor: Actor) -> int:

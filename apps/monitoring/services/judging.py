@@ -44,12 +44,16 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A window's content: n rows judged, the state, figures for people, and measurements for KPIs."""
+    """A window's content: n rows judged, the state, figures for people, and measurements for KPIs.
+
+    counted: what the observations behind those measurements are, in the words of a gate's evidence.
+    """
 
     n: int
     state: str
     statistics: dict[str, Any]
     measured: list[Measured] = field(default_factory=list)
+    counted: str = "requests"
 
 
 def drift(monitor: Monitor, started_at: datetime, ended_at: datetime) -> Judged:
@@ -95,7 +99,7 @@ def latency(monitor: Monitor, started_at: datetime, ended_at: datetime) -> Judge
             Measured(label, *_period(at), {"latency_p99_ms": high, "latency_mean_ms": mean}, percentiles=frozenset({"latency_p99_ms"}))
         )
     statistics = {"n": len(values), "p50_ms": float(np.percentile(values, 50)), "p99_ms": p99, "target_ms": target}
-    return Judged(len(values), "worse" if target and p99 > target else "quiet", statistics, measured)
+    return Judged(len(values), "worse" if target and p99 > target else "quiet", statistics, measured, "answered requests")
 
 
 def _period(moments: Sequence[datetime]) -> tuple[datetime, datetime]:
@@ -106,6 +110,7 @@ def _period(moments: Sequence[datetime]) -> tuple[datetime, datetime]:
 # --- cost -------------------------------------------------------------------------------------------
 
 Key = tuple[str, int]
+SENDERS_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +157,7 @@ def cost(monitor: Monitor, started_at: datetime, ended_at: datetime) -> Judged:
     if new is not None and old is not None:
         statistics |= _compared(monitor, answers, new, old, money)
         state = statistics["comparison"]["state"]
-    return Judged(len(answers), state, statistics, measured)
+    return Judged(len(answers), state, statistics, measured, f"labelled predictions, labels sent by {_senders(monitor, started_at, ended_at)}")
 
 
 def _labels(monitor: Monitor, started_at: datetime, ended_at: datetime) -> dict[Key, float]:
@@ -160,6 +165,13 @@ def _labels(monitor: Monitor, started_at: datetime, ended_at: datetime) -> dict[
     then = Q(superseded_by=None) | Q(superseded_by__received_at__gte=ended_at)
     rows = _arrived(monitor, started_at, ended_at).filter(then, first_received_at__gte=started_at)
     return {(r, i): v for r, i, v in rows.values_list("request_id", "row", "label")}
+
+
+def _senders(monitor: Monitor, started_at: datetime, ended_at: datetime) -> str:
+    """Who sent the window's labels: whoever signs on figures has to know whose truth they rest on."""
+    rows = _arrived(monitor, started_at, ended_at).order_by("received_from").values_list("received_from", flat=True).distinct()
+    names = [name or "somebody whose name was not kept" for name in rows]
+    return ", ".join(names) if len(names) <= SENDERS_NAMED else f"{len(names)} senders"
 
 
 def _arrived(monitor: Monitor, started_at: datetime, ended_at: datetime) -> QuerySet[PredictionLabel]:
