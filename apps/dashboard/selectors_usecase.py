@@ -158,7 +158,9 @@ def _situation(
 ) -> Situation:  # fmt: skip
     """What apps.dashboard.rules asks before it says which button is the main one."""
     to_sign = set(approvals.waiting_on(actor).filter(usecase=usecase).values_list("id", flat=True)) if gates else set()
-    answering = [f"/endpoints/{row.endpoint.slug}/monitoring/" for row in endpoints if row.answering and row.endpoint.environment == usecase.stage]
+    answering = [
+        f"/endpoints/{row.endpoint.slug}/monitoring/" for row in endpoints if row.answering and row.endpoint.environment == usecase.stage
+    ]
     without = [f"/endpoints/{row.endpoint.slug}/" for row in endpoints if row.endpoint.environment == usecase.stage and not row.answering]
     return Situation(
         slug=usecase.slug,

@@ -57,9 +57,7 @@ def _baseline_frozen(subject: EvidenceSubject, parameters: dict[str, Any]) -> Ch
     without = [slug for slug, b in frozen.items() if b is None]
     if without:
         return missing(f"Measure and freeze the baseline of {', '.join(without)}.", found=f"without: {', '.join(without)}", **more)
-    words = "; ".join(
-        f"{k.name} {measured(b.value, k.unit)}, {_origin_of_baseline(b)}" for k in rows if (b := frozen[k.slug]) is not None
-    )
+    words = "; ".join(f"{k.name} {measured(b.value, k.unit)}, {_origin_of_baseline(b)}" for k in rows if (b := frozen[k.slug]) is not None)
     return passed(words, **more)
 
 
@@ -100,7 +98,13 @@ def _effect(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult
             since = [r for r in since if r.origin == MEASURED]
         aside = f"; left out: {told(selectors.origins_of(left_out))}" if left_out else ""
         effect = selectors.effect_of(kpi, baseline, since)
-        if baseline is None or effect.improvement_low is None or effect.improvement_high is None or effect.improvement is None or effect.current is None:
+        if (
+            baseline is None
+            or effect.improvement_low is None
+            or effect.improvement_high is None
+            or effect.improvement is None
+            or effect.current is None
+        ):
             remedy = " Let a monitor of the endpoint measure this KPI." if left_out else ""
             return missing(
                 f"{kpi.name}: {effect.detail}{remedy}", found=f"{kpi.name}: no interval yet{aside}", asked=asked, source=page,

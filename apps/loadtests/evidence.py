@@ -23,7 +23,9 @@ def _latency_at_peak(subject: EvidenceSubject, parameters: dict[str, Any]) -> Ch
     if run is None:
         broken = ended.count()
         more_words = f" {broken} run{'' if broken == 1 else 's'} did not finish." if broken else ""
-        return missing(f"Run a load test at {parameters['multiplier']:g}x the projected load on this version's pilot deployment.{more_words}")
+        return missing(
+            f"Run a load test at {parameters['multiplier']:g}x the projected load on this version's pilot deployment.{more_words}"
+        )
     target = run.latency_target_ms
     share = min(parameters["max_error_share"], run.max_error_share)
     asked = f"p99 at most {target:g} ms, errors at most {share:.2%}" if target is not None else "a stated latency"

@@ -141,6 +141,8 @@ class PredictionLabel(BaseModel):
             models.Index(fields=["endpoint", "received_at"], condition=Q(matched_at=None), name="monitoring_label_unmatched"),
         ]
         constraints = [
-            models.UniqueConstraint(fields=["endpoint", "request_id", "row"], condition=Q(superseded_by=None), name="monitoring_label_once"),
+            models.UniqueConstraint(
+                fields=["endpoint", "request_id", "row"], condition=Q(superseded_by=None), name="monitoring_label_once"
+            ),
             models.CheckConstraint(name="monitoring_label_first_before", condition=Q(first_received_at__lte=F("received_at"))),
         ]

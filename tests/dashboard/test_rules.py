@@ -4,7 +4,14 @@ import pytest
 
 from apps.dashboard.rules import Held, OpenIncident, Situation, UnderWay, actions
 
-BASE = {"slug": "outreach", "stage": "pilot", "next_stage": "production", "may_change": True, "may_operate": True, "runs": "/endpoints/p/monitoring/"}
+BASE = {
+    "slug": "outreach",
+    "stage": "pilot",
+    "next_stage": "production",
+    "may_change": True,
+    "may_operate": True,
+    "runs": "/endpoints/p/monitoring/",
+}
 HIGH, LOW = OpenIncident("high", "/high"), OpenIncident("low", "/low")
 DRAFT, OPEN = UnderWay("draft", "production", "/g/draft"), UnderWay("open", "production", "/g/open")
 VERSION = UnderWay("open", "production", "/g/version", about="outreach/2")

@@ -102,7 +102,9 @@ def test_after_a_rollback_the_tiles_are_of_the_version_that_answers(page_of, own
     )
     browser = page_of(owner)
     page = " ".join(browser.get(PATH).content.decode().split())
-    assert "with outreach/1, live; measured last was outreach/2, not live" in page and "target met" in page and "beyond the floor" not in page
+    assert (
+        "with outreach/1, live; measured last was outreach/2, not live" in page and "target met" in page and "beyond the floor" not in page
+    )
     portfolio = " ".join(browser.get("/portfolio/").content.decode().split())
     assert "target met</span> with outreach/1" in portfolio and "400 EUR" in portfolio and "600 EUR" not in portfolio
     assert "Nothing needs you now." in portfolio, "the floor was missed by a version that no longer answers"

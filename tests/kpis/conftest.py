@@ -23,7 +23,9 @@ def usecase(owner, actor_of):
     )
     model = RegisteredModel.objects.create(name="outreach")
     for number in (1, 2):
-        ModelVersion.objects.create(model=model, version=number, run_id=f"r{number}", status="ready", artifact_digest=f"sha256:{number:064d}")
+        ModelVersion.objects.create(
+            model=model, version=number, run_id=f"r{number}", status="ready", artifact_digest=f"sha256:{number:064d}"
+        )
     UsedModel.objects.create(usecase=made, model=model)
     return made
 

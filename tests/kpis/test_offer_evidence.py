@@ -77,7 +77,9 @@ def watched(measured, rows, owner, actor_of):
     """The same KPI, its 20 days measured again by the portal under outreach/2, and 5 more days under it given by a person."""
     batch = [r | {"source": "portal: Cost"} for r in rows([7.0, 7.5] * 10, start=20, version="outreach/2", prefix="monitor:m")]
     services.record_measurements(actor=actor_of(owner), kpi_id=measured.id, rows=batch, measured_from="labelled predictions")
-    services.record_measurements(actor=actor_of(owner), kpi_id=measured.id, rows=rows([2.0] * 5, start=40, version="outreach/2", prefix="typed"))
+    services.record_measurements(
+        actor=actor_of(owner), kpi_id=measured.id, rows=rows([2.0] * 5, start=40, version="outreach/2", prefix="typed")
+    )
     return measured
 
 
@@ -95,13 +97,22 @@ def test_where_a_policy_asks_for_measured_rows_given_ones_do_not_count(usecase, 
     assert own.state == "pass" and own.figure < mixed.figure and "from rows the portal measured itself" in own.asked
     assert "measured by the portal from 2,000 labelled predictions; left out: recorded by Olga Owner" in own.found
     given = run("kpis.effect", usecase, label="outreach/1", origin="measured")
-    assert given.state == "missing" and "Let a monitor of the endpoint measure this KPI" in given.detail and "left out: recorded by" in given.found
+    assert (
+        given.state == "missing"
+        and "Let a monitor of the endpoint measure this KPI" in given.detail
+        and "left out: recorded by" in given.found
+    )
 
 
 def test_an_attested_baseline_is_told_as_such(usecase, define, owner, actor_of):
     kpi = define()
     services.freeze_baseline(
-        actor=actor_of(owner), kpi_id=kpi.id, period_start=START, period_end=START + timedelta(days=9), attested_value=9.0, note="The desk says so."
+        actor=actor_of(owner),
+        kpi_id=kpi.id,
+        period_start=START,
+        period_end=START + timedelta(days=9),
+        attested_value=9.0,
+        note="The desk says so.",
     )
     assert "attested by Olga Owner, not measured" in run("kpis.baseline_frozen", usecase).found
 

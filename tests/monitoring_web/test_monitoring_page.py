@@ -70,7 +70,10 @@ def dearer(elena, stage, live, traffic):
 def test_labels_without_a_prediction_and_corrected_ones_are_shown_with_who_sent_them(browser, elena, live, traffic):
     assert "No label yet." in browser.get(at(live.endpoint)).content.decode()
     known = send(traffic, live, sample(1))[0]
-    for rows, correct in (([{"request_id": known, "label": 1}, {"request_id": "lost-1", "label": 1}], False), ([{"request_id": known, "label": 0}], True)):
+    for rows, correct in (
+        ([{"request_id": known, "label": 1}, {"request_id": "lost-1", "label": 1}], False),
+        ([{"request_id": known, "label": 0}], True),
+    ):
         services.record_labels(actor=elena, endpoint_id=live.endpoint_id, rows=rows, correct=correct)
     text = " ".join(browser.get(at(live.endpoint)).content.decode().split())
     assert "<code>lost-1</code>" in text and "no captured answer has their id" in text

@@ -96,7 +96,9 @@ def of_known_version(row: Row, known: Collection[str]) -> dict[str, str]:
     if not row.version_label or row.version_label in known:
         return {}
     if not known:
-        return {"version_label": "No model version is linked to this use case. Link the model first, or leave it empty for figures without one."}
+        return {
+            "version_label": "No model version is linked to this use case. Link the model first, or leave it empty for figures without one."
+        }
     model = row.version_label.rpartition("/")[0]
     same = sorted((k for k in known if k.rpartition("/")[0] == model), key=lambda k: (len(k), k)) or sorted(known)
     told = ", ".join(same[-5:])

@@ -52,7 +52,9 @@ class LabelsView(ListView):
     """Labels of an endpoint's predictions."""
 
     lists = "List the labels of an endpoint's predictions, newest first, corrected ones too."
-    filters = {"state": Filter("Only those without a captured prediction, that were corrected, or that hold.", choices=selectors.LABEL_STATES)}
+    filters = {
+        "state": Filter("Only those without a captured prediction, that were corrected, or that hold.", choices=selectors.LABEL_STATES)
+    }
 
     serializer_class = KeptLabelSerializer
 

@@ -157,7 +157,9 @@ def cost(monitor: Monitor, started_at: datetime, ended_at: datetime) -> Judged:
     if new is not None and old is not None:
         statistics |= _compared(monitor, answers, new, old, money)
         state = statistics["comparison"]["state"]
-    return Judged(len(answers), state, statistics, measured, f"labelled predictions, labels sent by {_senders(monitor, started_at, ended_at)}")
+    return Judged(
+        len(answers), state, statistics, measured, f"labelled predictions, labels sent by {_senders(monitor, started_at, ended_at)}"
+    )
 
 
 def _labels(monitor: Monitor, started_at: datetime, ended_at: datetime) -> dict[Key, float]:

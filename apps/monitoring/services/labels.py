@@ -135,7 +135,9 @@ def match_labels(*, actor: Actor, endpoint_id: Any) -> int:
     """
     if not actor.is_system:
         deployments.changeable_endpoint(actor, endpoint_id)
-    waiting = PredictionLabel.objects.filter(endpoint_id=endpoint_id, matched_at=None, superseded_by=None, received_at__gte=now() - LOOKBACK)
+    waiting = PredictionLabel.objects.filter(
+        endpoint_id=endpoint_id, matched_at=None, superseded_by=None, received_at__gte=now() - LOOKBACK
+    )
     rows = {(p.request_id, p.row): p.id for p in waiting.order_by("-received_at")[:MAX_LABELS]}
     if not rows:
         return 0
