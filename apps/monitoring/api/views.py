@@ -72,10 +72,11 @@ class LabelsView(ListView):
         The first label of a row stays unless `correct` is true; a repeat changes nothing. Labels whose prediction is not captured
         are taken and counted as `unmatched`; `strict` refuses them.
         """
-        rows = request.data.get("labels") if isinstance(request.data, dict) else None
+        data: dict[str, Any] = request.data if isinstance(request.data, dict) else {}
+        rows = data.get("labels")
         if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
             raise Invalid('labels: send {"labels": [{"request_id", "row", "label"}]}.', errors={"labels": ["Not a list of objects."]})
-        actor, how = actor_of(request), {name: request.data.get(name, False) for name in ("strict", "correct")}
+        actor, how = actor_of(request), {name: data.get(name, False) for name in ("strict", "correct")}
         if wrong := next((name for name, value in how.items() if not isinstance(value, bool)), ""):
             raise Invalid(f"{wrong}: give true or false.", errors={wrong: ["Not true or false."]})
         # The service opens its own transaction once captures have been read.

@@ -40,7 +40,9 @@ SETTINGS: Mapping[str, Mapping[str, Setting]] = {
         "positive": Setting(1, -1e12, 1e12, "prediction and label that mean the event"),
         "bound_per_1k": Setting(None, 0, 1e15, "how much dearer per 1,000 rows the live version may be than the other"),
         "min_pairs": Setting(400, 2, 1e9, "rows that both versions answered, with a label", whole=True),
-        "pool_pairs": Setting(1500, 2, 1e9, "newest pairs that are judged together, in whole windows; older ones no longer count", whole=True),
+        "pool_pairs": Setting(
+            1500, 2, 1e9, "newest pairs that are judged together, in whole windows; older ones no longer count", whole=True
+        ),
         "confidence": Setting(0.95, 0.5, 0.999999, "confidence of the two-sided interval of the difference"),
         "lookback_s": Setting(30 * 86_400, 60, 400 * 86_400, "how long before its label a prediction may have been made"),
         "auto_roll_back": Setting(1, 0, 1, "1: go back to the other version by itself when the live one is worse", whole=True),

@@ -106,7 +106,12 @@ def _store(actor: Actor, endpoint_id: Any, wanted: dict[Key, float], answered: s
         corrected=len(corrections), unmatched=len(alone), contradictions=[] if correct else told,
         without_prediction=[{"request_id": p.request_id, "row": p.row} for p in alone[:TOLD]],
     )  # fmt: skip
-    about = {"obj_type": "endpoint", "obj_id": str(endpoint.id), "obj_label": endpoint.name, "usecase_id": str(endpoint.usecase_id)}
+    about: dict[str, Any] = {
+        "obj_type": "endpoint",
+        "obj_id": str(endpoint.id),
+        "obj_label": endpoint.name,
+        "usecase_id": str(endpoint.usecase_id),
+    }
     if fresh:
         audit.record(
             "monitoring.labels.recorded", actor=actor, **about,
