@@ -4,7 +4,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from apps.core import clock
 from apps.core.errors import Invalid, NotAllowed, NotFound
@@ -117,6 +117,17 @@ def test_one_row_has_one_label_in_force_whatever_writes_it(elena, traffic):
         PredictionLabel.objects.create(
             endpoint=traffic.endpoint, request_id=traffic.first, row=0, label=0, received_at=moment, first_received_at=moment
         )
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["SET label = 0", "SET received_from = 'x'", "SET matched_at = NULL", "SET matched_at = now() + interval '1 day'", "DELETE"],
+)
+def test_raw_sql_cannot_change_a_label_that_was_matched(elena, traffic, statement):
+    send(elena, traffic, row(traffic.first))
+    sql = "DELETE FROM monitoring_predictionlabel" if statement == "DELETE" else f"UPDATE monitoring_predictionlabel {statement}"
+    with pytest.raises(DatabaseError, match="a label is kept"), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(sql)
 
 
 def test_over_rest(api, engineer, traffic):
