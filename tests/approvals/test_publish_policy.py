@@ -92,7 +92,7 @@ class TestPublishing:
         count = PolicyVersion.objects.count()
         call_command("load_policies", verbosity=0)
         assert PolicyVersion.objects.count() == count == 6
-        assert Event.objects.filter(action="approvals.policy.published").count() == 5
+        assert Event.objects.filter(action="approvals.policy.published").count() == 6
 
     def test_a_bad_file_stops_loading_by_name(self, tmp_path):
         (tmp_path / "bad.yaml").write_text("name: x")
