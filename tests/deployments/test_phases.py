@@ -158,9 +158,10 @@ def test_the_gateways_door_takes_the_token_with_its_scope_alone(client, api, mak
     admin = make_user("admin")
     _, secret = accounts.issue_token(actor=system, user=admin, name="gw", scopes=["routing"])
     body = json.dumps({"run": str(uuid.uuid4()), "rows": [row(production)]})
-    send = lambda token, text: client.post(
-        "/internal/phase-tallies/", text, "application/json", headers={"Authorization": f"Bearer {token}"}
-    )  # noqa: E731
+    def send(token, text):
+        return client.post(
+            "/internal/phase-tallies/", text, "application/json", headers={"Authorization": f"Bearer {token}"}
+        )
     assert send(secret, body).status_code == 204
     assert send(secret, "[]").status_code == 400 and send(secret, "{").status_code == 400
     assert send("ghp_wrong", body).status_code == 401
