@@ -167,7 +167,7 @@ def headlines(kpi_rows: Iterable[Kpi], live: Mapping[uuid.UUID, str] | None = No
     in_force = Measurement.objects.filter(kpi_id__in=rows, superseded_by=None)
     newest = {m.kpi_id: m for m in in_force.order_by("kpi_id", "-period_end", "-id").distinct("kpi_id")}
     baselines = Baseline.objects.filter(kpi_id__in=rows, superseded_at=None)
-    frozen = {b["kpi_id"]: b for b in baselines.values("kpi_id", "value", "spread")}
+    frozen = {b["kpi_id"]: b for b in baselines.values("kpi_id", "value", "spread", "period_end")}
     labels = {k: (live or {}).get(each.usecase_id) or (newest[k].version_label if k in newest else "") for k, each in rows.items()}
     labelled = Q(pk__in=[])
     for kpi_id, label in labels.items():
@@ -180,8 +180,9 @@ def headlines(kpi_rows: Iterable[Kpi], live: Mapping[uuid.UUID, str] | None = No
     out: dict[uuid.UUID, dict[str, Any]] = {}
     for kpi_id, each in rows.items():
         last, base, found, label = newest.get(kpi_id), frozen.get(kpi_id), sums.get(kpi_id), labels[kpi_id]
-        # Rows without a version say how the whole does: where there are no others, they stand for what is live too.
-        if found is None and last is not None and not last.version_label:
+        # Rows without a version say how the whole does: where there are no others, they stand for what is live too, unless
+        # they are what the baseline was frozen from.
+        if found is None and last is not None and not last.version_label and not (base and last.period_start < base["period_end"]):
             label = ""
         alone = last if last is not None and not label else None
         value = _combined_sums(each, found) if found else alone.value if alone else None

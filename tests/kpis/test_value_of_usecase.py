@@ -126,3 +126,7 @@ def test_rows_without_a_version_stand_for_the_whole_where_the_live_one_has_none(
     services.record_measurements(actor=actor_of(owner), kpi_id=kpi.id, rows=rows([9.0, 8.0]))
     found = selectors.headlines([kpi], {usecase.id: "outreach/1"})[kpi.id]
     assert (found["value"], found["version_label"]) == (8000.0, "")
+    services.freeze_baseline(actor=actor_of(owner), kpi_id=kpi.id, period_start=START, period_end=START + timedelta(days=2))
+    frozen = selectors.headlines([kpi], {usecase.id: "outreach/1"})[kpi.id]
+    assert (frozen["value"], frozen["version_label"], frozen["attainment"].state) == (None, "outreach/1", "unknown"), "not the baseline's own rows"
+    assert selectors.headlines([kpi])[kpi.id]["value"] == 8000.0
