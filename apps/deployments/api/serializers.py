@@ -46,6 +46,8 @@ class PublicKeySerializer(serializers.Serializer):
     )
     public = serializers.CharField(help_text="base64 of the 32 raw bytes")
     host = serializers.CharField(allow_null=True, help_text="whose agent it is; null for the portal's own")
+    created_at = serializers.DateTimeField(allow_null=True, help_text="null where it was not written down")
+    accepted_until = serializers.DateTimeField(allow_null=True, help_text="of a key that was rotated out: agents refuse it from then on")
 
 
 class KeySerializer(serializers.ModelSerializer):

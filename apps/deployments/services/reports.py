@@ -186,4 +186,5 @@ def _order_refused(host: Host, body: Mapping[str, Any]) -> None:
 
 def acknowledgement(*, receipt: Receipt) -> dict[str, Any]:
     """The signed message by which a host learns that its reports are stored (control only)."""
-    return orders.make_acknowledgement(report_ids=receipt.report_ids, audience=receipt.host, issued_at=now(), private_key=keys.order_key())
+    said = orders.make_acknowledgement(report_ids=receipt.report_ids, audience=receipt.host, issued_at=now(), private_key=keys.order_key())
+    return keys.with_handovers(said)
