@@ -42,7 +42,7 @@ def compared(seen: Mapping[str, Any], current: Mapping[str, Any]) -> list[News]:
     both = [part for part in PARTS if seen.get(part) and current.get(part)]
     was, now = ({part: document[part] if part in both else {} for part in PARTS} for document in (seen, kept(current)))
     was, now = ({**d, "checks": d["checks"] or [], "attestations": d["attestations"] or []} for d in (was, now))
-    return [News("evidence", f"{c['what']}: {c['before']} → {c['after']}") for c in rules.changes(was, now)]
+    return [News("evidence", f"{c['what'].rstrip('.')}: {c['before']} → {c['after']}") for c in rules.changes(was, now)]
 
 
 def happened(since: datetime, me: Any, rows: Iterable[tuple[datetime | None, Any, str, str]]) -> list[News]:

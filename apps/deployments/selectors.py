@@ -292,4 +292,7 @@ def public_keys() -> list[dict[str, Any]]:
     ]
     for host in Host.objects.filter(state="active").order_by("name"):
         rows.append({"id": host.key_id, "algorithm": "Ed25519", "purpose": "agent", "public": host.public_key, "host": host.name, "created_at": None, "accepted_until": None})
+        if host.previous_until and host.previous_until > now():
+            old = {"id": host.previous_key_id, "public": host.previous_public_key, "accepted_until": host.previous_until}
+            rows.append({**rows[-1], **old})
     return rows

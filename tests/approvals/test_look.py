@@ -46,7 +46,7 @@ def test_an_answer_and_a_file_of_a_draft(look, policies, usecase, engineer, owne
     services.attach(actor=actor_of(owner), gate_id=gate.id, item="described", name="plan.txt", content=b"The plan.")
     services.attest(actor=actor_of(owner), gate_id=gate.id, item="described", answer="yes", note="I wrote it.")
     told = words(look(engineer, gate))
-    assert told == ["It is described.: not answered → yes: I wrote it.", f"{owner} attached plan.txt"]
+    assert told == ["It is described: not answered → yes: I wrote it.", f"{owner} attached plan.txt"]
 
 
 def test_evidence_that_changed_is_told_as_a_diff_and_the_void_signature_with_it(

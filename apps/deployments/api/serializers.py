@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.core.errors import Invalid
-from apps.deployments import selectors
+from apps.deployments import rules, selectors
 from apps.deployments.models import Deployment, Endpoint, EndpointKey, Host, RollbackRehearsal, Rollout, TrafficShift, WorkOrder
 
 
@@ -34,6 +34,9 @@ class NewHostSerializer(serializers.Serializer):
     name = serializers.CharField(max_length=63)
     public_key = serializers.CharField(max_length=64)
     replace_key = serializers.BooleanField(default=False)
+    overlap_hours = serializers.FloatField(
+        default=0, min_value=0, max_value=rules.MOST_OVERLAP_HOURS, help_text="how long reports that the old key signed still count"
+    )
 
 
 class PublicKeySerializer(serializers.Serializer):
