@@ -42,7 +42,8 @@ def mailed(words):
     return {to for m in found for to in m.to}, "\n".join(m.body for m in found)
 
 
-def test_requested(hook, receiver, pilot_gate, business, risk):  # noqa: F811
+# Whoever is asked has to be there when it is asked: the people come before the gate.
+def test_requested(hook, receiver, business, risk, pilot_gate):  # noqa: F811
     body = delivered(receiver, hook, "gate.requested", about=pilot_gate)
     assert body["data"]["evidence_digest"] == pilot_gate.evidence_digest and body["data"]["gate_state"] == "open"
     who, text = mailed("Your signature is asked for")
