@@ -9,7 +9,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("approvals", "0008_delegated_voices"),
+        ("approvals", "0009_phase_gates"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('deployments', '0002_refusal_tallies'),
+        ('deployments', '0003_callers_have_groups'),
     ]
 
     operations = [
