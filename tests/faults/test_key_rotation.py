@@ -29,7 +29,7 @@ def portal(half_way: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def refused_orders(portal: RunningPortal) -> list[dict[str, Any]]:
-    rows = portal.rows("SELECT payload FROM audit_event WHERE action = 'deployments.order.refused' ORDER BY seq")
+    rows = portal.rows("SELECT payload FROM audit_event WHERE action = 'deployments.order.refused'")
     return [json.loads(row["payload"])["after"] for row in rows]
 
 
