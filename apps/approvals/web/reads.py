@@ -155,17 +155,20 @@ def ways(usecase: UseCase) -> list[tuple[str, str]]:
 def opening(usecase: UseCase, to: Sequence[tuple[str, str]], versions: Sequence[ModelVersion]) -> list[Field]:
     """The form that begins a gate. Where there is one way, it is chosen already; where there are more, the person chooses."""
     none = usecase.stage == "proposal" or not versions
-    first = (("", "none"),) if none else (("", "choose"),) if len(versions) > 1 else ()
+    retires = any(stage == "retired" for stage, _ in to)
+    first = (("", "none"),) if none else (("", "none, to retire"),) if retires else (("", "choose"),) if len(versions) > 1 else ()
     about = "The gate is about exactly these files." if versions else "No version of a linked model is ready."
     if usecase.stage == "proposal":
         about += " A gate to proof of concept needs none."
+    if retires:
+        about += " To retire the use case none is needed."
     return [
         Field(
             "to", "What for", "select", required=True, wide=True,
             choices=(*((("", "choose"),) if len(to) > 1 else ()), *to),
         ),
         Field(
-            "version", "Model version", "select", required=not none, wide=True, hint=about,
+            "version", "Model version", "select", required=not (none or retires), wide=True, hint=about,
             choices=(*first, *((str(v.id), f"{v.label}, {short_digest(v.artifact_digest)}") for v in versions)),
         ),
         Field("note", "For those who sign", "textarea", hint="What they should know that the checks do not say."),
