@@ -10,6 +10,7 @@ import binascii
 import hashlib
 import json
 import os
+from datetime import datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -64,8 +65,23 @@ def public_entry(public: Ed25519PublicKey, *, purpose: str) -> dict[str, str]:
     return {"key_id": key_id(public), "public": public_to_text(public), "purpose": purpose}
 
 
-def load_public_keys(path: str | os.PathLike[str], *, purpose: str | None = None) -> dict[str, Ed25519PublicKey]:
-    """Read `{"keys": [...]}` and return key id -> key, only those of `purpose` if one is given.
+def accepted_until(path: str | os.PathLike[str]) -> dict[str, datetime]:
+    """Key id -> when it stops being accepted, of the keys of such a file that have been rotated out. Raises ValueError."""
+    entries = json.loads(Path(path).read_text("utf-8"))["keys"]
+    return {entry["key_id"]: _moment(entry["accepted_until"]) for entry in entries if entry.get("accepted_until")}
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"accepted_until {text!r} has no time zone.")
+    return moment
+
+
+def load_public_keys(
+    path: str | os.PathLike[str], *, purpose: str | None = None, at: datetime | None = None
+) -> dict[str, Ed25519PublicKey]:
+    """Read `{"keys": [...]}` and return key id -> key, only those of `purpose`, and those still accepted `at` a moment, if given.
 
     Raises ValueError when a key id does not belong to its key: such a file was edited by hand, or worse.
     """
@@ -75,6 +91,7 @@ def load_public_keys(path: str | os.PathLike[str], *, purpose: str | None = None
         public = public_from_text(entry["public"])
         if entry["key_id"] != key_id(public):
             raise ValueError(f"{path}: key id {entry['key_id']!r} does not match its public key.")
-        if purpose is None or entry.get("purpose") == purpose:
+        over = at is not None and entry.get("accepted_until") and _moment(entry["accepted_until"]) <= at
+        if (purpose is None or entry.get("purpose") == purpose) and not over:
             keys[entry["key_id"]] = public
     return keys

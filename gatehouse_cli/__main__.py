@@ -10,7 +10,7 @@ import sys
 from gatehouse_cli import environments, machine
 from gatehouse_cli.say import Refusal, explain, say
 
-CLIENT = {"usecase", "model", "deploy", "gate", "phase", "endpoint", "audit", "whoami", "api"}
+CLIENT = {"usecase", "model", "deploy", "gate", "phase", "waiver", "delegation", "endpoint", "audit", "whoami", "api"}
 # These look, and must work when set-up does not.
 WITHOUT_SETUP = {"doctor", "down"}
 USAGE = """\
@@ -21,13 +21,14 @@ A portal on this machine
   up [--port N] [--data DIR] [--detach]    start an empty portal; asks for the first administrator
   down [--data DIR]                        stop the portal that runs in a data folder
   doctor [--mend] [--json] [--data DIR]    what is installed, running, reachable, wrong, and how to mend it
+  keys list | rotate [--overlap HOURS]     the signing keys and their ages; a new order key, signed by the old one
   manage COMMAND ...                       a management command of the portal (./gatehouse manage help)
   test [pytest arguments]                  the whole suite against real services
   bench [NAME] [arguments]                 measurements; without a name, lists them
 
 A client of a running portal (GATEHOUSE_URL, GATEHOUSE_TOKEN; JSON on standard output)
   import-mlflow URI [--dry-run]            take an MLflow server's models under governance
-  usecase | model | deploy | gate | endpoint | audit | whoami | api        each with --help
+  usecase | model | deploy | gate | waiver | delegation | endpoint | audit | whoami | api        each with --help
 
 Services somebody else runs are used when DATABASE_URL, REDIS_URL or GATEHOUSE_MLFLOW_URL name them;
 --system-postgres and --system-valkey use the programs this system has installed.
@@ -53,7 +54,7 @@ def main(arguments: list[str]) -> int:
         if command in WITHOUT_SETUP:
             if command == "doctor" and "--mend" in arguments:
                 environments.ensure(tests=False, say=say)
-        elif command in {"demo", "up", "manage"}:
+        elif command in {"demo", "up", "manage", "keys"}:
             environments.ensure(tests=False, say=say)
         elif command in {"test", "bench"}:
             environments.ensure(tests=True, say=say)

@@ -1,4 +1,4 @@
-"""The REST client for pipelines: `./gatehouse usecase|model|deploy|gate|phase|endpoint|audit|api ...`. Standard library only.
+"""The REST client for pipelines: `./gatehouse usecase|model|deploy|gate|phase|waiver|delegation|endpoint|audit|api ...`. Standard library only.
 
 GATEHOUSE_URL names the portal, GATEHOUSE_TOKEN holds the API token. The answer goes to standard output as JSON, a refusal
 (RFC 9457 problem) to standard error. Exit codes: 0 done; 1 refused, or what was waited for ended badly; 2 wrong arguments;

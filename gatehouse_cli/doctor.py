@@ -11,6 +11,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from gatehouse_cli.stack import Stack
 
 OK, NOTE, WRONG = "ok", "note", "wrong"
+ROTATE_AFTER_DAYS = 365
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,23 @@ def look_at_data(data: DataDir) -> Iterator[Finding]:
     free_mb = shutil.disk_usage(data.root).free // 1_000_000
     remedy = "Free some space, or move the folder and name it with --data DIR."
     yield judge("disk", free_mb > 1000, f"{free_mb:,} MB free for {data.root}", remedy)
+
+
+def look_at_keys(data: DataDir) -> Iterator[Finding]:
+    """How old the signing keys are, and which old ones are still accepted. (cryptography is there only with the packages.)"""
+    from gatehouse_cli import keyring
+
+    moment = datetime.now(UTC)
+    for age in keyring.ages(data.keys):
+        days = (moment - age.created_at).days if age.created_at else None
+        old = f"{days} days old" if days is not None else "of unknown age"
+        if age.accepted_until is not None:
+            state = "accepted until" if age.accepted_until > moment else "refused since"
+            yield Finding(f"{age.purpose} key", OK, f"{age.key_id}, rotated out, {state} {age.accepted_until:%Y-%m-%d %H:%M} UTC")
+            continue
+        remedy = "./gatehouse keys rotate" if age.purpose == "order" else "docs/how-to/production.md says how."
+        fine = age.purpose != "order" or days is None or days <= ROTATE_AFTER_DAYS
+        yield judge(f"{age.purpose} key", fine, f"{age.key_id}, {old}", remedy, otherwise=NOTE)
 
 
 def look_at_tools() -> Iterator[Finding]:
@@ -193,7 +212,7 @@ def examine(data: DataDir, *, with_packages: bool) -> list[Finding]:
     """Look at everything. `with_packages=False`: only what needs no installed package."""
     findings = [*look_at_machine(), *look_at_environments(), *look_at_data(data), *look_at_tools()]
     if with_packages:
-        findings += [*look_at_processes(data), *look_at_external()]
+        findings += [*look_at_keys(data), *look_at_processes(data), *look_at_external()]
     return findings
 
 

@@ -8,6 +8,8 @@ import hashlib
 import json
 import secrets
 import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +86,36 @@ def ensure_keys(folder: Path) -> None:
             write_secret(path, pem.decode())
         path.chmod(0o600)
         public = folder / f"{purpose}-public.json"
-        wanted = json.dumps({"keys": [public_key_entry(private, purpose)]}, indent=1) + "\n"
         if not public.exists():
-            public.write_text(wanted)
+            made = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
+            public.write_text(json.dumps({"keys": [public_key_entry(private, purpose) | {"created_at": made}]}, indent=1) + "\n")
+
+
+@dataclass(frozen=True)
+class KeyAge:
+    """A key as doctor and `keys list` show it. `accepted_until` is None while it is the one that signs."""
+
+    purpose: str
+    key_id: str
+    created_at: datetime | None
+    accepted_until: datetime | None
+
+
+def ages(folder: Path) -> list[KeyAge]:
+    """Every public key in a folder, those that sign first. Files that are not there, or not ours, are left out."""
+    found = []
+    for purpose in KEY_PURPOSES:
+        try:
+            document = json.loads((folder / f"{purpose}-public.json").read_text())
+            entries = [*document["keys"], *document.get("retired", [])]
+            found += [KeyAge(purpose, e["key_id"], _moment(e.get("created_at")), _moment(e.get("accepted_until"))) for e in entries]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
 if __name__ == "__main__":

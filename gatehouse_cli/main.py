@@ -1,16 +1,19 @@
 """`./gatehouse demo | up | down | manage | test | bench | doctor`, inside `.venv`."""
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
 
-from gatehouse_cli import doctor, guard, machine, orphans, portal_runs, roles
+from gatehouse_cli import doctor, guard, keyring, machine, orphans, portal_runs, roles
 from gatehouse_cli.asuser import CannotChangeUser
 from gatehouse_cli.paths import REPO, DataDir, default_data_dir, venv_bin
 from gatehouse_cli.programs import External
@@ -152,6 +155,32 @@ def manage(arguments: list[str]) -> int:
             stack.stop()
 
 
+def keys(arguments: list[str]) -> int:
+    """The signing keys: `list` shows them with their ages, `rotate` has the order key hand over to a new one."""
+    parser = argparse.ArgumentParser(prog="./gatehouse keys", description=keys.__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    listing = verbs.add_parser("list", help="ids and ages; JSON with --json")
+    listing.add_argument("--json", action="store_true", help="print them as JSON")
+    rotate = verbs.add_parser("rotate", help="new orders are signed by a new key; agents learn it from the old one's signature")
+    rotate.add_argument("--overlap", type=float, default=24.0, metavar="HOURS", help="hours in which agents still accept the old key (24)")
+    for made in (listing, rotate):
+        _data_option(made)
+    options = parser.parse_args(arguments)
+    folder = data_dir(options.data)
+    if options.verb == "rotate":
+        return manage(["--data", str(folder), "rotate_order_key", "--overlap", str(options.overlap)])
+    rows = [
+        {name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(age).items()}
+        for age in keyring.ages(DataDir(folder).keys)
+    ]
+    if options.json:
+        print(json.dumps(rows, indent=1))
+    for row in [] if options.json else rows:
+        print(f"{row['purpose']:6} {row['key_id']}  made {row['created_at'] or 'at an unknown time'}", end="")
+        print(f", rotated out, accepted until {row['accepted_until']}" if row["accepted_until"] else "")
+    return 0
+
+
 def test_stack() -> Stack:
     """Real services for one run of the tests, in a folder of their own; what earlier, killed runs left is removed."""
     parent = REPO / ".gatehouse-test"
@@ -203,7 +232,7 @@ def bench(arguments: list[str]) -> int:
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "demo": demo, "up": up, "down": down, "manage": manage, "test": test, "bench": bench, "doctor": doctor.main,
+    "demo": demo, "up": up, "down": down, "manage": manage, "keys": keys, "test": test, "bench": bench, "doctor": doctor.main,
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ class EnvelopeRefused(Exception):
 
 
 def load_public_keys(path: Path, *, purpose: str) -> dict[str, Ed25519PublicKey]:
-    """Key id -> key, for the entries of `purpose` in `{"keys": [{"key_id", "public", "purpose"}]}`.
+    """Key id -> key, for the entries of `purpose` that are still accepted in `{"keys": [{"key_id", "public", "purpose"}]}`.
 
     Raises ValueError or KeyError when the file is not of that form, OSError when it cannot be read.
     """
@@ -33,7 +34,9 @@ def load_public_keys(path: Path, *, purpose: str) -> dict[str, Ed25519PublicKey]
         raw = base64.b64decode(entry["public"], validate=True)
         if entry["key_id"] != hashlib.sha256(raw).hexdigest()[:16]:
             raise ValueError(f"{path.name}: key id {entry['key_id']!r} does not belong to its key.")
-        if entry.get("purpose") == purpose:
+        until = entry.get("accepted_until")
+        over = until and datetime.fromisoformat(until) <= datetime.now(UTC)
+        if entry.get("purpose") == purpose and not over:
             keys[entry["key_id"]] = Ed25519PublicKey.from_public_bytes(raw)
     return keys
 

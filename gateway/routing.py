@@ -140,12 +140,7 @@ class Routing:
         return True
 
     def _verify(self, envelope: Any) -> dict[str, Any]:
-        try:
-            return verify(envelope, keys=self._keys)
-        except EnvelopeRefused as error:
-            if error.reason != "unknown_key":
-                raise
-        # The order key may have been rotated since the start: read the file again, once.
+        # The order key may have been rotated since, and what was accepted may be over: the file is small and read each time.
         try:
             self._keys = load_public_keys(self._settings.public_keys_path, purpose="order")
         except (OSError, ValueError, KeyError) as error:

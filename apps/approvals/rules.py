@@ -299,7 +299,9 @@ def _waived(row: Mapping[str, Any]) -> str:
 
 
 def _said(item: Mapping[str, Any]) -> str:
-    return f"{item.get('answer') or 'not answered'}: {item.get('note') or ''}".rstrip(": ") + _waived(item)
+    files = ", ".join(f["name"] for f in item.get("attachments", []))
+    said = f"{item.get('answer') or 'not answered'}: {item.get('note') or ''}".rstrip(": ")
+    return said + (f", with {files}" if files else "") + _waived(item)
 
 
 def check_unchanged(found: Sequence[Mapping[str, str]]) -> None:

@@ -1,6 +1,7 @@
 """Reads of gates, decisions and policies, always from the use cases the actor may see."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,8 +11,8 @@ from django.db.models.functions import Cast, Coalesce
 
 from apps.accounts import selectors as accounts
 from apps.accounts.models import RoleAssignment, User
-from apps.approvals import documents, rules, talk_rules, waiver_rules
-from apps.approvals.models import Attachment, Attestation, Comment, Delegation, Gate, GateQuerySet, PolicyVersion, Signature, Waiver
+from apps.approvals import documents, look_rules, looks, rules, talk_rules, waiver_rules
+from apps.approvals.models import Attachment, Attestation, Comment, Delegation, Gate, GateQuerySet, Look, PolicyVersion, Signature, Waiver
 from apps.core.actor import Actor, Function, Role
 from apps.core.clock import now
 from apps.core.errors import DomainError, NotFound
@@ -149,7 +150,7 @@ def gate(actor: Actor, gate_id: Any) -> Gate:
     signed = Prefetch("signatures", Signature.objects.select_related("signer").order_by("signed_at"))
     waived = Prefetch("waivers", Waiver.objects.select_related("asked_by").order_by("asked_at"))
     said = Prefetch("comments", Comment.objects.select_related("by").order_by("at"))
-    files = Prefetch("attachments", Attachment.objects.defer("content").order_by("at", "id"))
+    files = Prefetch("attachments", Attachment.objects.select_related("by").defer("content").order_by("at", "id"))
     return rows.prefetch_related(answers, signed, waived, said, files).one("gate", id=gate_id)
 
 
@@ -177,6 +178,7 @@ class GatePage:
     my_functions: in which the reader may sign now; why_not: else the sentence that says why not, for approvers. asks_code: a signature needs
     the code of the reader's generator.
     my_items: attested items the reader may answer now. may_waive: what the reader may ask a waiver for, as (name, title).
+    look: the reader's last one, if any; news: what is new since then, or since the look before it while they go on reading.
     """
 
     gate: Gate
@@ -203,6 +205,10 @@ class GatePage:
     signs_for_self: bool
     comments: list[Comment]
     may_comment: bool
+    shown: dict[str, Any]
+    look: Look | None
+    news_since: datetime | None
+    news: list[look_rules.News]
 
 
 def gate_page(actor: Actor, gate_id: Any) -> GatePage:
@@ -230,6 +236,8 @@ def gate_page(actor: Actor, gate_id: Any) -> GatePage:
     theirs = actor.user_id is not None and actor.user_id in {str(found.opened_by_id), str(found.requested_by_id)}
     draft = found.state == Gate.State.DRAFT
     signs = bool(functions) or (actor.has_role(Role.APPROVER) and waiver_rules.SIGNER in actor.functions)
+    look = looks.last(actor, found.id)
+    news_since, news = looks.news(actor, found, current or document, look)
     asks_code = signs and accounts.has_second_factor(actor.user_id)
     return GatePage(
         gate=found, question=found.policy.body["question"], evidence=shown["checks"], attestations=shown["attestations"],
@@ -243,7 +251,8 @@ def gate_page(actor: Actor, gate_id: Any) -> GatePage:
         may_waive=_may_waive(found, shown) if may_change else [],
         signs_waivers=actor.has_role(Role.APPROVER) and waiver_rules.SIGNER in actor.functions,
         standing_in=[d for d in standing_in if d.function in functions], signs_for_self=any(f in actor.functions for f in functions),
-        comments=list(found.comments.all()), may_comment=talk_rules.may_comment(actor),
+        comments=list(found.comments.all()), may_comment=talk_rules.may_comment(actor), shown=current or document, look=look,
+        news_since=news_since, news=news,
     )  # fmt: skip
 
 

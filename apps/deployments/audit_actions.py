@@ -3,6 +3,7 @@
 ACTIONS = {
     "deployments.host.registered": "A serving host and its public key were registered",
     "deployments.host.key_replaced": "A serving host was given another public key",
+    "deployments.order_key.rotated": "The key that signs work orders handed over to a new one",
     "deployments.endpoint.created": "An endpoint was created",
     "deployments.key.issued": "A caller's key of an endpoint was issued",
     "deployments.key.assigned": "A caller's key was given a department and team, by which rollout phases go",

@@ -28,6 +28,10 @@ class Host(BaseModel):
     name = models.CharField(max_length=63, unique=True)
     public_key = models.CharField(max_length=64)
     key_id = models.CharField(max_length=16, unique=True)
+    # The key before, while reports that it signed still count.
+    previous_public_key = models.CharField(max_length=64, blank=True, default="")
+    previous_key_id = models.CharField(max_length=16, blank=True, default="", db_index=True)
+    previous_until = models.DateTimeField(null=True)
     state = models.CharField(max_length=10, default="active", choices=[("active", "active"), ("retired", "retired")])
     last_seen_at = models.DateTimeField(null=True)
     heartbeat_at = models.DateTimeField(null=True)

@@ -19,6 +19,7 @@ LISTING_GRACE_S = 3.0
 MAX_ROLLOUT_FAILURES = 3
 MAX_BACK_OFF_S = 60.0
 REHEARSAL_TIMEOUT_S = 180.0
+MOST_OVERLAP_HOURS = 720
 
 Verdict = Literal["live", "held", "expired", "revoked", "none"]
 # Words that follow /endpoints/ in the address of a page of its own.
@@ -39,6 +40,22 @@ def check_may_register_host(actor: Actor) -> None:
     """A host's key decides whose reports are believed, so only administrators register one."""
     if not actor.is_admin:
         raise NotAllowed("Only an administrator may register a serving host. Ask one.")
+
+
+def check_may_rotate(actor: Actor) -> None:
+    """Whoever holds the order key can start anything, so only administrators, and the command line, change it."""
+    if not actor.is_admin:
+        raise NotAllowed("Only an administrator may rotate the order key. Ask one.")
+
+
+def check_overlap(hours: float) -> timedelta:
+    """How long the old key is still accepted; raises Invalid naming the field."""
+    if not 0 < hours <= MOST_OVERLAP_HOURS:
+        raise Invalid(
+            f"overlap: give hours above 0 and at most {MOST_OVERLAP_HOURS}. A key that is known to others is not handed over: pin a new one by hand.",
+            errors={"overlap": [f"Above 0 and at most {MOST_OVERLAP_HOURS} hours."]},
+        )
+    return timedelta(hours=hours)
 
 
 def check_steps(steps: Sequence[Any]) -> list[int]:

@@ -283,11 +283,16 @@ def engine_hours(*, usecase_id: Any, since: datetime, until: datetime) -> dict[s
 
 
 def public_keys() -> list[dict[str, Any]]:
-    """Every public key that verifiers and agents pin, as {id, algorithm, purpose, public, host}: orders, seal, agents. No secret."""
+    """Every public key that verifiers and agents pin: orders (rotated ones with `accepted_until`), seal, agents. No secret."""
     files = [entry for path in (settings.ORDER_PUBLIC_KEYS, settings.SEAL_PUBLIC_KEY) for entry in keys.published(path)]
     rows: list[dict[str, Any]] = [
-        {"id": e["key_id"], "algorithm": "Ed25519", "purpose": e["purpose"], "public": e["public"], "host": None} for e in files
+        {"id": e["key_id"], "algorithm": "Ed25519", "purpose": e["purpose"], "public": e["public"], "host": None,
+         "created_at": e.get("created_at"), "accepted_until": e.get("accepted_until")}
+        for e in files
     ]
     for host in Host.objects.filter(state="active").order_by("name"):
-        rows.append({"id": host.key_id, "algorithm": "Ed25519", "purpose": "agent", "public": host.public_key, "host": host.name})
+        rows.append({"id": host.key_id, "algorithm": "Ed25519", "purpose": "agent", "public": host.public_key, "host": host.name, "created_at": None, "accepted_until": None})
+        if host.previous_until and host.previous_until > now():
+            old = {"id": host.previous_key_id, "public": host.previous_public_key, "accepted_until": host.previous_until}
+            rows.append({**rows[-1], **old})
     return rows

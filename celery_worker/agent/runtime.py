@@ -43,7 +43,10 @@ class Runtime:
         except (settings.SettingsError, AlreadyRunning) as error:
             raise SystemExit(f"agent: {error}") from error
         reporter = Reporter(told.state_dir, host=told.host, private_key=told.private_key, send=self._send)
-        self._host = Host(told, store, reporter)
+        try:
+            self._host = Host(told, store, reporter)
+        except (ValueError, KeyError, TypeError, orders.OrderRefused) as error:
+            raise SystemExit(f"agent: {told.state_dir}/order-keys.json cannot be read ({error}); pin the order key anew and remove it.") from error
         self._host.artifacts.clean()
 
     def start(self) -> None:

@@ -6,11 +6,13 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from celery_worker import orders
+from celery_worker.keys import accepted_until
 
 _HOST_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 
@@ -31,6 +33,7 @@ class AgentSettings:
     ready_timeout_s: float = 180.0
     allow_http: bool = False
     max_artifact_bytes: int = 20 * 1024**3
+    order_keys_until: Mapping[str, datetime] = field(default_factory=dict)
 
 
 def from_environment(environment: Mapping[str, str] | None = None) -> AgentSettings:
@@ -52,6 +55,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> AgentSetti
         raise SettingsError(f"GATEHOUSE_AGENT_KEY: the agent's private key cannot be read ({error}).") from error
     try:
         order_keys = orders.load_public_keys(need("GATEHOUSE_ORDER_PUBLIC_KEYS"), purpose="order")
+        order_keys_until = accepted_until(need("GATEHOUSE_ORDER_PUBLIC_KEYS"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingsError(f"GATEHOUSE_ORDER_PUBLIC_KEYS cannot be read ({error}).") from error
     if not order_keys:
@@ -63,6 +67,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> AgentSetti
         state_dir=Path(need("GATEHOUSE_AGENT_STATE")).absolute(),
         private_key=private_key,
         order_keys=order_keys,
+        order_keys_until=order_keys_until,
         engine_pythons=pythons,
         ready_timeout_s=float(values.get("GATEHOUSE_ENGINE_READY_TIMEOUT_S") or 180.0),
         allow_http=values.get("GATEHOUSE_AGENT_ALLOW_HTTP") == "1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from typing import Any
 
 from celery_worker import orders
@@ -26,7 +27,8 @@ def acknowledge(*arguments: Any, **named: Any) -> None:
     host = runtime.host
     envelope = arguments[0] if len(arguments) == 1 and not named else None
     try:
-        report_ids = orders.read_acknowledgement(envelope, keys=host.settings.order_keys, audience=host.settings.host)
+        host.trust.learn(envelope)
+        report_ids = orders.read_acknowledgement(envelope, keys=host.trust.at(datetime.now(UTC)), audience=host.settings.host)
     except orders.OrderRefused as refusal:
         log.warning("acknowledgement refused: %s", refusal)
         return

@@ -18,6 +18,7 @@ from celery_worker.agent.engines.kserve import EngineError, check_options
 from celery_worker.agent.reports import Reporter
 from celery_worker.agent.settings import AgentSettings
 from celery_worker.agent.state import DeploymentState, EngineRecord, KeyedLocks, Store, Superseded
+from celery_worker.agent.trust import OrderKeys
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Host:
         self.settings = settings
         self.store = store
         self.reporter = reporter
+        self.trust = OrderKeys(settings.order_keys, settings.state_dir, until=settings.order_keys_until)
         self.engines: dict[str, Engine] = make_engines(settings.state_dir, settings.engine_pythons)
         self.artifacts = ArtifactCache(settings.state_dir, allow_http=settings.allow_http, max_bytes=settings.max_artifact_bytes)
         self.stopping = threading.Event()
@@ -49,7 +51,7 @@ class Host:
         """Verify an order and carry it out; an order that may not be carried out is refused by a signed report."""
         order: Mapping[str, Any] = {}
         try:
-            order = orders.verify(envelope, keys=self.settings.order_keys)
+            order = self.trust.verify(envelope, now=now)
             orders.check_order(order, audience=self.settings.host, now=now or datetime.now(UTC))
             accept(self.store, order, envelope, engine_kinds=self.engines.keys())
         except orders.OrderRefused as refusal:
@@ -70,7 +72,7 @@ class Host:
     def _resume_order(self, state: DeploymentState, envelope: dict[str, Any]) -> None:
         order: Mapping[str, Any] = {}
         try:
-            order = orders.verify(envelope, keys=self.settings.order_keys)
+            order = self.trust.verify(envelope)
             orders.check_order(order, audience=self.settings.host, now=datetime.now(UTC))
         except orders.OrderRefused as refusal:
             self._refuse(refusal, order, envelope)

@@ -318,3 +318,33 @@ def test_two_policy_owners_publish_the_same_version_once(as_application, make_us
     outcomes = all_at_once([lambda a=a, t=t: doors.publish(actor=a, text=t, password=PASSWORD) for a, t in zip(actors, texts, strict=True)])
     assert names(outcomes) == {"tuple": 1, "Conflict": 3}, outcomes
     assert PolicyVersion.objects.count() == 1
+
+
+def test_a_delegation_that_ends_while_the_delegate_signs_has_counted_before_or_not_at_all(as_application, pilot_gate, make_user, actor_of):
+    from datetime import timedelta
+
+    from apps.approvals import services
+    from apps.approvals.models import Signature
+    from apps.audit.models import Event
+    from apps.core.clock import now
+    from apps.core.doors import call
+
+    rows = []
+    for _ in range(4):
+        away, stand_in = make_user("approver:risk"), make_user("stakeholder")
+        times = {"starts_at": now() - timedelta(hours=1), "ends_at": now() + timedelta(days=1)}
+        rows.append((away, stand_in, services.delegate(actor=actor_of(away), delegate=stand_in, function="risk", reason="Away.", **times)))
+    actors = [(actor_of(away), actor_of(stand_in)) for away, stand_in, _ in rows]
+    as_application()
+    for (away, stand_in, row), (own, theirs) in zip(rows, actors, strict=True):
+        end = lambda own=own, row=row: call(services.end_delegation, actor=own, delegation_id=row.id)  # noqa: E731
+        signing = _signing(pilot_gate, theirs, "risk", meaning="abstain", comment="Racing.", on_behalf_of=away.id)
+        signed, ended = all_at_once([signing, end])
+        assert type(ended).__name__ == "Delegation", ended
+        assert type(signed).__name__ in ("Gate", "NotAllowed", "NotFound"), signed
+        there = Signature.objects.filter(gate=pilot_gate, signer=stand_in).exists()
+        assert there == (type(signed).__name__ == "Gate")
+        if there:
+            act = Event.objects.filter(action="approvals.gate.signed", actor_id=f"user:{stand_in.id}").get()
+            end_event = Event.objects.filter(action="approvals.delegation.ended", object_id=str(row.id)).get()
+            assert act.occurred_at <= end_event.occurred_at

@@ -2,6 +2,7 @@
 
 import pytest
 
+from apps.approvals import services
 from apps.approvals.models import Gate
 from apps.usecases import services as usecases
 
@@ -75,3 +76,18 @@ def test_a_reader_may_not_begin_one(page_of, make_user, owner, actor_of, usecase
     assert answer.status_code == 403 and "Ask its owner for change access." in answer.content.decode()
     assert browser.post("/gates/new/", {"usecase": "care-outreach", "to": "poc"}).status_code == 403
     assert not Gate.objects.exists()
+
+
+def test_retiring_a_use_case_asks_for_no_model_version(page_of, policies, at_stage, engineer, system, usecase):
+    from tests.approvals.conftest import policy
+
+    ends = policy("production_retired", {"business": 1}, items=[{"item": "successor", "text": "What comes after is settled.", "owner": "owner"}])
+    services.publish_policy(actor=system, text=ends)
+    at_stage("production")
+    browser = page_of(engineer)
+    form = browser.get(f"/gates/new/?usecase={usecase.slug}").content.decode()
+    assert "none, to retire" in form and '<select name="version" required' not in form
+    answer = browser.post("/gates/new/", {"usecase": usecase.slug, "to": "retired", "version": "", "note": ""})
+    assert answer.status_code == 302
+    refused = browser.post("/gates/new/", {"usecase": usecase.slug, "to": "production", "version": "", "note": ""})
+    assert refused.status_code == 400 and "name the version" in refused.content.decode()

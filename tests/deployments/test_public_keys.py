@@ -33,7 +33,7 @@ def test_every_signed_in_person_reads_them_and_each_id_belongs_to_its_key(api, m
     for row in rows:
         raw = base64.b64decode(row["public"], validate=True)
         assert len(raw) == 32 and hashlib.sha256(raw).hexdigest()[:16] == row["id"] and row["algorithm"] == "Ed25519"
-        assert set(row) == {"id", "algorithm", "purpose", "public", "host"}
+        assert set(row) == {"id", "algorithm", "purpose", "public", "host", "created_at", "accepted_until"}
 
 
 def test_nobody_else_does(api, files):

@@ -66,3 +66,39 @@ def test_the_command_reads_the_public_key_file(tmp_path, capsys):
     path.write_text("{}")
     with pytest.raises(CommandError):
         call_command("register_host", "--name", "local", "--public-key-file", str(path))
+
+
+def test_reports_that_the_old_key_signed_count_in_the_overlap_and_not_after_it(system, control, api, make_user):
+    from datetime import timedelta
+
+    from apps.core import clock
+    from tests.deployments.world import Agent, later
+
+    old, new = (Agent("gpu-1", Ed25519PrivateKey.generate()) for _ in range(2))
+    text = [orders.public_to_text(a.key.public_key()) for a in (old, new)]
+    services.register_host(actor=system, name="gpu-1", public_key=text[0])
+    answer = api(make_user("admin")).post(
+        "/api/v1/hosts/", {"name": "gpu-1", "public_key": text[1], "replace_key": True, "overlap_hours": 2}, format="json"
+    )
+    assert answer.status_code == 201, answer.content
+    said = {"order_id": None, "reason": "unsigned", "detail": "D.", "order_sha256": "0" * 64}
+    assert old.send("order_refused", said).report_ids and new.send("order_refused", said).report_ids
+    rows = api(make_user("auditor")).get("/api/v1/keys/").json()["results"]
+    assert [(r["id"], bool(r["accepted_until"])) for r in rows if r["host"] == "gpu-1"] == [
+        (orders.key_id(new.key.public_key()), False),
+        (orders.key_id(old.key.public_key()), True),
+    ]
+    with pytest.raises(Conflict, match="another host"):
+        services.register_host(actor=system, name="gpu-2", public_key=text[0])
+    with clock.fixed(later(timedelta(hours=3).total_seconds())):
+        assert old.send("order_refused", said).report_ids == []
+    assert actions().count("deployments.report.refused") == 1
+
+
+def test_without_an_overlap_the_old_key_is_a_strangers_at_once(system, control):
+    from tests.deployments.world import Agent
+
+    old = Agent("gpu-1", Ed25519PrivateKey.generate())
+    services.register_host(actor=system, name="gpu-1", public_key=orders.public_to_text(old.key.public_key()))
+    services.register_host(actor=system, name="gpu-1", public_key=key(), replace_key=True)
+    assert old.send("order_refused", {"order_id": None, "reason": "unsigned", "detail": "", "order_sha256": "0" * 64}).report_ids == []

@@ -13,6 +13,7 @@ from celery import Celery
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from celery_worker import orders
+from celery_worker.handover import make_handover
 from gatehouse_cli import keyring
 from gatehouse_cli.programs import HOST_NAME
 from tests.journeys.portals import RunningPortal, until
@@ -77,6 +78,14 @@ class Forger:
     def passed_off(self, payload: dict[str, Any], key_id: str) -> dict[str, Any]:
         """Signed by the forger's own key under somebody else's name."""
         return {**self.signed(payload), "key_id": key_id}
+
+    def handed_over(self, old: Ed25519PrivateKey) -> dict[str, Any]:
+        """A hand-over to the forger's own key that `old` signed."""
+        moment, other = datetime.now(UTC), Ed25519PrivateKey.generate()
+        until = moment + timedelta(hours=1)
+        right = make_handover(old=other, new=self.own_key, issued_at=moment, old_accepted_until=until)
+        claimed = {**json.loads(right["payload"]), "old": orders.key_id(old.public_key())}
+        return orders.sign(claimed, private_key=old)
 
     # reports
 

@@ -4,6 +4,7 @@ import base64
 import json
 import pickle
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -79,6 +80,35 @@ ORDERS: dict[str, tuple[str, Callable[[Forger], Message]]] = {
     "an order dated in the future": ("not_yet_valid", lambda f: f.signed(f.payload(issued_at=ago(minutes=-10)), f.order_key)),
     "an old order that was never carried out": ("stale_generation", lambda f: f.signed(f.payload(generation=1), f.order_key)),
     "an order without a decision": ("no_decision", lambda f: f.signed(f.payload(decision=None), f.order_key)),
+    "an order whose decision has expired": (
+        "expired",
+        lambda f: f.signed(f.payload(decision={**f.payload()["decision"], "expires_at": ago(minutes=1)}), f.order_key),
+    ),
+    "an order for an environment that nobody decides about": (
+        "no_decision",
+        lambda f: f.signed(f.payload(decision={**f.payload()["decision"], "environment": "laptop"}), f.order_key),
+    ),
+    "an order with the address of another engine kind": (
+        "malformed",
+        lambda f: f.signed(f.payload(engine={"kind": "shell", "options": {}}), f.order_key),
+    ),
+    "an order under a key that handed over to itself": (
+        "unknown_key",
+        lambda f: {**f.signed(f.payload()), "handovers": [f.handed_over(f.own_key)]},
+    ),
+    "an order under a key that was handed over in control's name": (
+        "unknown_key",
+        lambda f: {**f.signed(f.payload()), "handovers": [{**f.handed_over(f.own_key), "key_id": f.real["key_id"]}]},
+    ),
+    "an order under a key that the agent's own key handed over to": (
+        "unknown_key",
+        lambda f: {**f.signed(f.payload()), "handovers": [f.handed_over(f.agent_key)]},
+    ),
+    "a hand-over, sent as an order": ("malformed", lambda f: f.handed_over(f.order_key)),
+    "an acknowledgement, sent as an order": (
+        "malformed",
+        lambda f: orders.make_acknowledgement(report_ids=[], audience=HOST_NAME, issued_at=datetime.now(UTC), private_key=f.order_key),
+    ),
     "an order for an artifact that was not decided": ("digest_mismatch", lambda f: f.signed(another_artifact(f), f.order_key)),
 }
 

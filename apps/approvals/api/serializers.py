@@ -152,6 +152,14 @@ class AttestedItemSerializer(serializers.Serializer):
     waiver = serializers.DictField(required=False)
 
 
+class NewsSerializer(serializers.Serializer):
+    """One thing that is new since the caller last looked; `at` is null for what was found by comparing the evidence."""
+
+    kind = serializers.CharField()
+    text = serializers.CharField()
+    at = serializers.DateTimeField(allow_null=True)
+
+
 class GatePageSerializer(GateSerializer):
     """One gate with evidence, signatures and what the caller may do. See selectors.GatePage."""
 
@@ -165,12 +173,14 @@ class GatePageSerializer(GateSerializer):
     refusals = SignatureSerializer(many=True, read_only=True)
     abstained = SignatureSerializer(many=True, read_only=True)
     changes = serializers.ListField(child=serializers.DictField(), read_only=True)
+    looked_at = serializers.DateTimeField(allow_null=True, read_only=True)
+    news = NewsSerializer(many=True, read_only=True)
     me = serializers.DictField(read_only=True)
 
     class Meta(GateSerializer.Meta):
         fields = [
             *GateSerializer.Meta.fields, "question", "evidence", "attestations", "passing", "open_points", "signatures", "voided",
-            "refusals", "abstained", "changes", "me",
+            "refusals", "abstained", "changes", "looked_at", "news", "me",
         ]  # fmt: skip
 
 
@@ -187,6 +197,8 @@ def page_json(page: GatePage) -> dict[str, Any]:
         "refusals": SignatureSerializer(page.refusals, many=True).data,
         "abstained": SignatureSerializer(page.abstained, many=True).data,
         "changes": page.changes,
+        "looked_at": page.look.looked_at if page.look else None,
+        "news": NewsSerializer(page.news, many=True).data,
         "me": {
             "may_sign_as": page.my_functions, "why_not": page.why_not, "may_attest": page.my_items, "may_request": page.may_request,
             "may_withdraw": page.may_withdraw,

@@ -7,6 +7,7 @@ from apps.approvals.api import delegations, policies, talk, views, waivers
 urlpatterns = [
     path("gates/", views.GatesView.as_view()),
     path("gates/<uuid:gate_id>/", views.GateView.as_view()),
+    path("gates/<uuid:gate_id>/look/", views.LookView.as_view()),
     path("gates/<uuid:gate_id>/attestations/", views.AttestationsView.as_view()),
     path("gates/<uuid:gate_id>/request/", views.RequestView.as_view()),
     path("gates/<uuid:gate_id>/signatures/", views.SignaturesView.as_view()),

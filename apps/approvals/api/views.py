@@ -95,6 +95,19 @@ class GateView(View):
         return page(actor_of(request), gate_id)
 
 
+class LookView(View):
+    """Having seen a gate."""
+
+    @operation(request=None, responses=GatePageSerializer)
+    @durable
+    def post(self, request: Request, gate_id: Any) -> Response:
+        """Read one gate as its page does, and remember that you have seen it.
+
+        `news` tells what is new since your last look; the next look is told against this one.
+        """
+        return Response(page_json(services.look(actor=actor_of(request), gate_id=gate_id)))
+
+
 class AttestationsView(View):
     """Answers to attested items."""
 

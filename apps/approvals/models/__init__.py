@@ -2,10 +2,11 @@
 
 from apps.approvals.models.delegations import Delegation
 from apps.approvals.models.gates import Attestation, Gate, GateQuerySet, Signature
+from apps.approvals.models.looks import Look
 from apps.approvals.models.policies import PolicyVersion
 from apps.approvals.models.talk import Attachment, Comment
 from apps.approvals.models.waivers import Reminder, Waiver
 
 __all__ = [
-    "Attachment", "Attestation", "Comment", "Delegation", "Gate", "GateQuerySet", "PolicyVersion", "Reminder", "Signature", "Waiver",
+    "Attachment", "Attestation", "Comment", "Delegation", "Gate", "GateQuerySet", "Look", "PolicyVersion", "Reminder", "Signature", "Waiver",
 ]  # fmt: skip

@@ -106,7 +106,7 @@ def held(actor: Actor, gate: Gate, reason: str) -> None:
 def waiver_asked(actor: Actor, waiver: Waiver) -> None:
     """A waiver waits for a risk owner."""
     people = {p.id for p in accounts.holders(Role.APPROVER, waiver_rules.SIGNER)}
-    text = f"{waiver.title} is to be let pass until {waiver.until:%Y-%m-%d}: {waiver.reason}"
+    text = f"“{waiver.title}” is to be let pass until {waiver.until:%Y-%m-%d}: {waiver.reason}"
     _tell(
         "waiver.asked",
         actor,
@@ -124,7 +124,7 @@ def waiver_answered(actor: Actor, waiver: Waiver) -> None:
     granted = waiver.state == Waiver.State.SIGNED
     title = f"Waiver {'signed' if granted else 'refused'}: {_what(waiver.gate)}"
     text = (
-        f"{waiver.title}: {'let pass until ' + format(waiver.until, '%Y-%m-%d') if granted else 'not let pass'}. {waiver.comment}".strip()
+        f"{waiver.title.rstrip('.')}: {'let pass until ' + format(waiver.until, '%Y-%m-%d') if granted else 'not let pass'}. {waiver.comment}".strip()
     )
     people = _concerned(waiver.gate) | {waiver.asked_by_id}
     _tell("waiver.answered", actor, waiver.gate, title, text, people, waiver=str(waiver.id), subject=waiver.subject, granted=granted)

@@ -12,6 +12,7 @@ from apps.accounts.web.access import page
 from apps.approvals import doors, selectors, services
 from apps.approvals.models import Gate
 from apps.approvals.web import reads
+from apps.core.clock import now
 from apps.core.doors import call
 from apps.core.errors import CredentialsRefused, DomainError, NotFound
 from apps.usecases import phase_selectors
@@ -22,6 +23,19 @@ from apps.usecases import phase_selectors
 def detail(request: HttpRequest, gate_id: str) -> HttpResponse:
     """One gate: the question, the evidence, who signs, and what this person can do."""
     return gate_page(request, gate_id)
+
+
+@require_GET
+@page
+def record(request: HttpRequest, gate_id: str) -> HttpResponse:
+    """The gate as a record to print: who signed what, in which role, when and in which meaning, void signatures too (21 CFR 11.50)."""
+    actor = request.actor  # type: ignore[attr-defined]
+    found = selectors.gate_page(actor, gate_id)
+    context = {
+        **_shown(found), "outcome": reads.outcome(actor, found.gate), "records": found.gate.signatures.all(), "printed_at": now(),
+        "is_theirs": False,
+    }  # fmt: skip
+    return render(request, "approvals/print.html", context)
 
 
 @require_GET
@@ -136,11 +150,25 @@ def revoke(request: HttpRequest, gate_id: str) -> HttpResponse:
     return redirect("approvals:gate", gate_id=gate_id)
 
 
+def _shown(found: selectors.GatePage) -> dict[str, Any]:
+    """What the page and the record say in the same words."""
+    return {
+        "page": found,
+        "gate": found.gate,
+        "usecase": found.gate.usecase,
+        "seats": sum(seat.needed for seat in found.seats),
+        "signed": [s for seat in found.seats for s in seat.signatures],
+        "wanted": [seat.function for seat in found.seats for _ in range(seat.wanted)],
+        "answered": sum(i["answer"] in ("yes", "not_applicable") for i in found.attestations),
+    }
+
+
 def gate_page(request: HttpRequest, gate_id: Any, refusal: DomainError | None = None, where: str = "") -> HttpResponse:
     """The page, with a refusal at the form it came from and what was typed there; a password is never given back."""
     actor = request.actor  # type: ignore[attr-defined]
     try:
-        found = selectors.gate_page(actor, gate_id)
+        # A refused form is shown again; it is no new look. A look is one statement, so it needs no transaction around the reading.
+        found = services.look(actor=actor, gate_id=gate_id) if refusal is None else selectors.gate_page(actor, gate_id)
     except NotFound:
         if refusal is not None:
             raise refusal from None
@@ -155,13 +183,7 @@ def gate_page(request: HttpRequest, gate_id: Any, refusal: DomainError | None = 
     if not offered.get(where, where.removeprefix("item-") in found.my_items):
         where = ""  # its form is gone, so the refusal stands at the top
     context = {
-        "page": found,
-        "gate": found.gate,
-        "usecase": found.gate.usecase,
-        "seats": sum(seat.needed for seat in found.seats),
-        "signed": [s for seat in found.seats for s in seat.signatures],
-        "wanted": [seat.function for seat in found.seats for _ in range(seat.wanted)],
-        "answered": sum(i["answer"] in ("yes", "not_applicable") for i in found.attestations),
+        **_shown(found),
         "is_theirs": actor.user_id in {str(found.gate.opened_by_id), str(found.gate.requested_by_id)},
         "cohort": phase_selectors.cohort(found.gate.phase) if found.gate.phase else None,
         "outcome": outcome,

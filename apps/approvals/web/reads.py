@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Q, QuerySet, prefetch_related_objects
 
-from apps.approvals import documents, rules, selectors
+from apps.approvals import documents, looks, rules, selectors
 from apps.approvals.models import Gate
 from apps.core.actor import Actor, Role
 from apps.core.errors import CredentialsRefused, DomainError, Invalid
@@ -27,7 +27,8 @@ ROLES_THAT_REVOKE = (Role.APPROVER,)
 
 @dataclass(slots=True)
 class InboxRow:
-    """A gate in the inbox. `items` are texts of attestations that wait for the person; `signed` counts approvals."""
+    """A gate in the inbox. `items` are texts of attestations that wait for the person; `signed` counts approvals; `news`: what others
+    did since the person looked at `looked_at` (None: never)."""
 
     gate: Gate
     items: list[str] = field(default_factory=list)
@@ -35,6 +36,8 @@ class InboxRow:
     wanted: int = 0
     passing: int = 0
     checks: int = 0
+    looked_at: datetime | None = None
+    news: str = ""
 
 
 @dataclass(slots=True)
@@ -60,8 +63,10 @@ def inbox(actor: Actor, after: str = "") -> Inbox:
         found.after = f"{rows[-1].due_at.isoformat() if rows[-1].due_at else ''}~{rows[-1].id}"
     waiting = set(selectors.waiting_on(actor).values_list("id", flat=True))
     changeable = set(UseCase.objects.changeable_by(actor).filter(id__in={g.usecase_id for g in rows}).values_list("id", flat=True))
+    looked = looks.counts(actor, [g.id for g in rows])
     for gate in rows:
         row = _row(gate)
+        row.looked_at, row.news = looked.get(gate.id, (None, ""))
         if gate.state == Gate.State.DRAFT:
             row.items = _items_for(actor, gate, gate.usecase_id in changeable)
         mine = actor.user_id in {str(gate.requested_by_id), str(gate.opened_by_id)}
@@ -134,7 +139,8 @@ def outcome(actor: Actor, gate: Gate) -> Outcome:
 
 def steps(gate: Gate) -> list[stage_line.Step]:
     """The line of the use case as it stands now, this gate named at the stage it leads to."""
-    usecase = UseCase.objects.prefetch_related("moves").get(id=gate.usecase_id)
+    usecase = gate.usecase
+    prefetch_related_objects([usecase], "moves")
     notes = {gate.to_stage: "opens with this gate"} if gate.state in OPEN_STATES and gate.kind == Gate.Kind.STAGE else {}
     return stage_line.steps(usecase.stage, usecase.stage_since, usecases.time_in_stages(usecase), notes)
 
@@ -149,17 +155,20 @@ def ways(usecase: UseCase) -> list[tuple[str, str]]:
 def opening(usecase: UseCase, to: Sequence[tuple[str, str]], versions: Sequence[ModelVersion]) -> list[Field]:
     """The form that begins a gate. Where there is one way, it is chosen already; where there are more, the person chooses."""
     none = usecase.stage == "proposal" or not versions
-    first = (("", "none"),) if none else (("", "choose"),) if len(versions) > 1 else ()
+    retires = any(stage == "retired" for stage, _ in to)
+    first = (("", "none"),) if none else (("", "none, to retire"),) if retires else (("", "choose"),) if len(versions) > 1 else ()
     about = "The gate is about exactly these files." if versions else "No version of a linked model is ready."
     if usecase.stage == "proposal":
         about += " A gate to proof of concept needs none."
+    if retires:
+        about += " To retire the use case none is needed."
     return [
         Field(
             "to", "What for", "select", required=True, wide=True,
             choices=(*((("", "choose"),) if len(to) > 1 else ()), *to),
         ),
         Field(
-            "version", "Model version", "select", required=not none, wide=True, hint=about,
+            "version", "Model version", "select", required=not (none or retires), wide=True, hint=about,
             choices=(*first, *((str(v.id), f"{v.label}, {short_digest(v.artifact_digest)}") for v in versions)),
         ),
         Field("note", "For those who sign", "textarea", hint="What they should know that the checks do not say."),

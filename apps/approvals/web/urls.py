@@ -12,6 +12,7 @@ urlpatterns = [
     path("policies/<uuid:policy_id>/", policies.detail, name="policy"),
     path("gates/new/", views.open_gate, name="open"),
     path("gates/<uuid:gate_id>/", gate.detail, name="gate"),
+    path("gates/<uuid:gate_id>/print/", gate.record, name="print"),
     path("gates/<uuid:gate_id>/evidence.json", gate.evidence, name="evidence"),
     path("delegations/", talk.delegations, name="delegations"),
     path("delegations/<uuid:delegation_id>/end/", talk.end_delegation, name="end-delegation"),

@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.core.errors import Invalid
-from apps.deployments import selectors
+from apps.deployments import rules, selectors
 from apps.deployments.models import Deployment, Endpoint, EndpointKey, Host, RollbackRehearsal, Rollout, TrafficShift, WorkOrder
 
 
@@ -34,6 +34,9 @@ class NewHostSerializer(serializers.Serializer):
     name = serializers.CharField(max_length=63)
     public_key = serializers.CharField(max_length=64)
     replace_key = serializers.BooleanField(default=False)
+    overlap_hours = serializers.FloatField(
+        default=0, min_value=0, max_value=rules.MOST_OVERLAP_HOURS, help_text="how long reports that the old key signed still count"
+    )
 
 
 class PublicKeySerializer(serializers.Serializer):
@@ -46,6 +49,8 @@ class PublicKeySerializer(serializers.Serializer):
     )
     public = serializers.CharField(help_text="base64 of the 32 raw bytes")
     host = serializers.CharField(allow_null=True, help_text="whose agent it is; null for the portal's own")
+    created_at = serializers.DateTimeField(allow_null=True, help_text="null where it was not written down")
+    accepted_until = serializers.DateTimeField(allow_null=True, help_text="of a key that was rotated out: agents refuse it from then on")
 
 
 class KeySerializer(serializers.ModelSerializer):

@@ -2,6 +2,7 @@
 
 from apps.deployments.services.endpoints import assign_key, create_endpoint, issue_key, revoke_key
 from apps.deployments.services.hosts import register_host
+from apps.deployments.services.key_rotation import finish_key_rotation, rotate_order_key
 from apps.deployments.services.metering import meter_cost
 from apps.deployments.services.reconciliation import reconcile
 from apps.deployments.services.refusals import sum_up as sum_up_refusals
@@ -21,6 +22,7 @@ __all__ = [
     "assign_key",
     "confirm_routing",
     "create_endpoint",
+    "finish_key_rotation",
     "issue_key",
     "issue_load_order",
     "meter_cost",
@@ -33,6 +35,7 @@ __all__ = [
     "request_deployment",
     "revoke_key",
     "roll_back",
+    "rotate_order_key",
     "stop_deployment",
     "sum_up_refusals",
     "sweep",

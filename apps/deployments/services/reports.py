@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 
 from apps.audit import services as audit
 from apps.core.actor import Actor
@@ -66,8 +67,11 @@ def receive_report(*, envelope: Any) -> Receipt:
 def _authenticate(envelope: Any) -> tuple[Host, dict[str, Any]]:
     """The host whose key signed the envelope, and the payload. Raises OrderRefused."""
     named = envelope.get("key_id") if isinstance(envelope, Mapping) else None
-    host = Host.objects.filter(key_id=named, state="active").first() if isinstance(named, str) and len(named) <= 16 else None
-    known = {host.key_id: keys.public_key(host.public_key)} if host else {}
+    host = None
+    if isinstance(named, str) and named and len(named) <= 16:
+        mine = Q(key_id=named) | Q(previous_key_id=named, previous_until__gt=now())
+        host = Host.objects.filter(mine, state="active").first()
+    known = {named: keys.public_key(host.public_key if host.key_id == named else host.previous_public_key)} if host and named else {}
     payload = orders.verify(envelope, keys=known)
     assert host is not None
     if payload.get("host") != host.name:
@@ -186,4 +190,5 @@ def _order_refused(host: Host, body: Mapping[str, Any]) -> None:
 
 def acknowledgement(*, receipt: Receipt) -> dict[str, Any]:
     """The signed message by which a host learns that its reports are stored (control only)."""
-    return orders.make_acknowledgement(report_ids=receipt.report_ids, audience=receipt.host, issued_at=now(), private_key=keys.order_key())
+    said = orders.make_acknowledgement(report_ids=receipt.report_ids, audience=receipt.host, issued_at=now(), private_key=keys.order_key())
+    return keys.with_handovers(said)

@@ -12,7 +12,7 @@ from apps.core.canonical import digest_of
 from apps.core.clock import now
 from apps.core.errors import Invalid
 from apps.deployments import rules, selectors
-from apps.deployments.gateways.keys import order_key
+from apps.deployments.gateways import keys
 from apps.deployments.models import Deployment, Endpoint, EndpointKey, GatewayState, Rollout, RoutingSnapshot, TrafficShift
 from apps.deployments.services.work_orders import engine_model
 from apps.outbox import services as outbox
@@ -28,7 +28,7 @@ FARTHEST_AHEAD = 10_000_000
 
 @transaction.atomic
 def publish_routing(*, actor: Actor) -> RoutingSnapshot:
-    """Sign and store a snapshot if keys, limits or routes differ from the newest (control only); returns the newest.
+    """Sign and store a snapshot if keys, limits or routes differ from the newest, or another key signs now (control only); returns the newest.
 
     Shifts that wait for publication are marked with its version either way.
     """
@@ -40,11 +40,12 @@ def publish_routing(*, actor: Actor) -> RoutingSnapshot:
     newest = selectors.newest_routing()
     # After a restore from a backup a gateway can be ahead of the database; it takes up nothing that is not newer.
     ahead = max((g.version for g in selectors.gateways()), default=0)
-    if newest is None or newest.content_digest != digest or ahead > newest.version:
+    signed_anew = newest is not None and newest.envelope.get("key_id") != orders.key_id(keys.order_key().public_key())
+    if newest is None or newest.content_digest != digest or ahead > newest.version or signed_anew:
         version = max(newest.version if newest else 0, ahead) + 1
         payload = {"v": 1, "version": version, "issued_at": orders.time_to_text(moment), "endpoints": endpoints}
         newest = RoutingSnapshot.objects.create(
-            version=version, envelope=orders.sign(payload, private_key=order_key()), content_digest=digest
+            version=version, envelope=keys.signed(payload), content_digest=digest
         )
         # A list: names that people choose are never keys of an event.
         routes = [{"endpoint": e["slug"], "weights": {r["deployment_id"]: r["weight"] for r in e["routes"]}} for e in endpoints]

@@ -13,7 +13,7 @@ from apps.core.errors import Conflict, NoLiveDecision
 from apps.core.ids import new_id, slugify
 from apps.decisions.models import Decision
 from apps.deployments import selectors
-from apps.deployments.gateways.keys import order_key
+from apps.deployments.gateways import keys
 from apps.deployments.models import Deployment, WorkOrder
 from apps.outbox import services as outbox
 from celery_worker import orders
@@ -59,7 +59,7 @@ def issue(
         )
     order = WorkOrder.objects.create(
         id=order_id, deployment=deployment, host=deployment.host, kind=kind, generation=deployment.generation,
-        envelope=orders.sign(payload, private_key=order_key()), issued_at=moment, expires_at=expires_at,
+        envelope=keys.signed(payload), issued_at=moment, expires_at=expires_at,
     )  # fmt: skip
     outbox.put("deployments.send_order", {"order_id": order.id})
     audit.record(
@@ -82,7 +82,7 @@ def _start_sections(deployment: Deployment, decision: Decision | None, expires_a
         digest=deployment.artifact_digest,
         audience=deployment.host.name,
         expires_at=expires_at,
-        private_key=order_key(),
+        private_key=keys.order_key(),
     )
     return {
         "decision": {

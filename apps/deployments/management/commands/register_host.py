@@ -24,20 +24,23 @@ class Command(BaseCommand):
         key = parser.add_mutually_exclusive_group(required=True)
         key.add_argument("--public-key", help="base64 of the 32 bytes of the agent's public key")
         key.add_argument("--public-key-file", type=Path, help="JSON file of public keys; its first of purpose 'agent' is taken")
+        parser.add_argument("--overlap", type=float, default=0.0, help="hours in which reports that the old key signed still count (0)")
         parser.add_argument("--replace-key", action="store_true", help="the host was set up anew and has another key")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Register it and say under which key id."""
         try:
             key = options["public_key"] or _read(options["public_key_file"])
-            host = self._register(options["name"], key, options["replace_key"])
+            host = self._register(options["name"], key, options["replace_key"], options["overlap"])
         except DomainError as error:
             raise CommandError(error.detail) from error
         self.stdout.write(f"{host.name} reports with key {host.key_id}")
 
     @durable
-    def _register(self, name: str, key: str, replace: bool) -> Host:
-        return services.register_host(actor=Actor.system("command line"), name=name, public_key=key, replace_key=replace)
+    def _register(self, name: str, key: str, replace: bool, overlap: float) -> Host:
+        return services.register_host(
+            actor=Actor.system("command line"), name=name, public_key=key, replace_key=replace, overlap_hours=overlap
+        )
 
 
 def _read(path: Path) -> str:
