@@ -7,54 +7,12 @@ import os
 import sys
 import time
 import urllib.parse
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gatehouse_cli.audit_commands import AUDIT, asof
 from gatehouse_cli.client import DONE, NOT_FOUND, REFUSED, TOO_LATE, USAGE, Client, read_json, refuse
-
-
-@dataclass(frozen=True)
-class Option:
-    """`--name VALUE`, sent as `key` of the body (or of the query, for a GET). `kind` turns the text into a value, `expand` the
-    value into what is sent where one key is not enough."""
-
-    name: str
-    help: str
-    key: str = ""
-    kind: Callable[[str], Any] = str
-    needed: bool = False
-    choices: tuple[str, ...] = ()
-    expand: Callable[[Client, Any], dict[str, Any]] | None = None
-
-    @property
-    def sent_as(self) -> str:
-        """Its name in the body."""
-        return self.key or self.name.replace("-", "_")
-
-
-@dataclass(frozen=True)
-class Command:
-    """A verb. `path` holds the positional arguments in braces; `many` follows pages; `password` asks for one;
-    `end_states` maps the values of `state` that end a `--wait` to exit codes."""
-
-    verb: str
-    method: str
-    path: str
-    help: str
-    options: tuple[Option, ...] = ()
-    many: bool = False
-    password: bool = False
-    document: bool = False
-    end_states: dict[str, int] = field(default_factory=dict)
-    # For --wait: where the thing is read again, `{id}` being the answer's.
-    watch: str = ""
-
-    @property
-    def positionals(self) -> list[str]:
-        """Names in braces, in order."""
-        return [part.partition("}")[0] for part in self.path.split("{")[1:]]
+from gatehouse_cli.vocabulary import Command, Option
 
 
 def _steps(text: str) -> list[int]:
@@ -75,11 +33,6 @@ def _version(text: str) -> tuple[str, int]:
 
 def _named_version(client: Client, value: tuple[str, int]) -> dict[str, Any]:
     return {"model": value[0], "version": value[1]}
-
-
-def _usecase_id(key: str) -> Callable[[Client, Any], dict[str, Any]]:
-    """The trail knows use cases by id alone."""
-    return lambda client, ref: {key: client.call("GET", f"usecases/{urllib.parse.quote(ref, safe='')}/")["id"]}
 
 
 _USECASE = Option("usecase", "use case: slug or id")
@@ -265,28 +218,7 @@ NOUNS: dict[str, tuple[str, tuple[Command, ...]]] = {
             Command("close", "POST", "phases/{id}/close/", "roll one back; its decision is revoked", (_REASON,)),
         ),
     ),
-    "audit": (
-        "the audit trail",
-        (
-            Command(
-                "events", "GET", "audit/events/", "events you may see",
-                (
-                    Option("search", "words"),
-                    Option("action", "an action or its beginning"),
-                    Option("since", "not before this time"),
-                    Option("until", "before this time"),
-                    Option("usecase", "use case: slug or id", expand=_usecase_id("usecase")),
-                ),
-                many=True,
-            ),
-            Command("show", "GET", "audit/events/{id}/", "one event"),
-            Command("checkpoints", "GET", "audit/checkpoints/", "signed checkpoints", many=True),
-            Command(
-                "export", "POST", "audit/exports/", "a bundle to verify offline (--output FILE)",
-                (Option("usecase", "use case: slug or id", expand=_usecase_id("usecase_id")),),
-            ),
-        ),
-    ),
+    "audit": ("the audit trail", AUDIT),
 }  # fmt: skip
 
 
@@ -298,6 +230,10 @@ def parser() -> argparse.ArgumentParser:
         verbs = nouns.add_parser(noun, help=text, description=text).add_subparsers(dest="verb", required=True, metavar="VERB")
         for command in commands:
             _add(verbs.add_parser(command.verb, help=command.help, description=command.help), command)
+    then = nouns.add_parser("asof", help="what was live at a moment: versions, shares, decisions, signatures")
+    then.add_argument("at", help="the moment, such as 2026-11-01T12:00Z")
+    then.add_argument("--usecase", metavar="USECASE", help="use case: slug or id")
+    then.add_argument("--most", type=int, default=1000, help="at most so many endpoints (1000)")
     nouns.add_parser("whoami", help="whose token this is")
     api = nouns.add_parser("api", help="any call: api GET kpis/?usecase=... (path below /api/v1/)")
     api.add_argument("method", choices=("GET", "POST", "PUT", "PATCH", "DELETE"))
@@ -334,9 +270,13 @@ def run(arguments: list[str]) -> tuple[int, Any]:
     client = Client.from_environment()
     if options.noun == "whoami":
         return DONE, client.call("GET", "me/")
+    if options.noun == "asof":
+        return DONE, asof(client, options)
     if options.noun == "api":
         return DONE, client.call(options.method, options.path, read_json(options.json) if options.json else None)
     command = next(c for c in NOUNS[options.noun][1] if c.verb == options.verb)
+    if command.run:
+        return DONE, command.run(client, options)
     path = command.path.format(**{name: urllib.parse.quote(getattr(options, name), safe="") for name in command.positionals})
     values = _values(client, command, options)
     if command.many:

@@ -39,9 +39,7 @@ def first_since_each(action: str, asked: dict[str, tuple[Any, int]], *, at: date
         return {key: json.loads(payload) for key, payload in cursor.fetchall()}
 
 
-def last_of_each(
-    action: str, object_ids: Sequence[Any], *, at: datetime, number: str = "", most: int | None = None
-) -> dict[str, Facts]:
+def last_of_each(action: str, object_ids: Sequence[Any], *, at: datetime, number: str = "", most: int | None = None) -> dict[str, Facts]:
     """Object id -> its newest event of an action by `at`. With `most`, the newest whose `after` names a `number` up to that."""
     with connection.cursor() as cursor:
         cursor.execute(

@@ -1,8 +1,8 @@
 """What was live at a moment, compared with what was really there then."""
 
+import contextlib
 import json
 import random
-import uuid
 from datetime import timedelta
 
 import pytest
@@ -19,6 +19,7 @@ from apps.deployments import selectors, services
 from apps.deployments.models import Deployment, Endpoint, Rollout, RoutingSnapshot, TrafficShift
 from apps.usecases import services as usecases
 from tests.approvals.conftest import policies  # noqa: F401
+from tests.dashboard.decided import decided  # noqa: F401
 from tests.deployments.world import (  # noqa: F401
     agent,
     control,
@@ -51,7 +52,7 @@ class Replay:
     STEPS = ("request", "request", "ready", "advance", "advance", "roll_back", "revoke", "hold", "lift", "stop", "fail", "publish",
              "take_up", "take_up", "again")  # fmt: skip
 
-    def __init__(self, stage, system, seed):
+    def __init__(self, stage, system, seed):  # noqa: F811
         self.stage, self.system, self.random = stage, system, random.Random(seed)
         self.moment, self.held, self.truth = clock.now(), None, []
 
@@ -59,10 +60,8 @@ class Replay:
         for _ in range(steps):
             self.moment += timedelta(seconds=self.random.randint(5, 900))
             with clock.fixed(self.moment):
-                try:
+                with contextlib.suppress(DomainError):
                     getattr(self, self.random.choice(self.STEPS))()
-                except DomainError:
-                    pass
                 self.note()
 
     def note(self):
@@ -111,7 +110,9 @@ class Replay:
 
     def hold(self):
         if found := self.some(Decision.objects.all()):
-            decisions.place_hold(actor=self.system, decision_id=found.id, reason="Drift.", source_type="incident", source_id=str(len(self.truth)))
+            decisions.place_hold(
+                actor=self.system, decision_id=found.id, reason="Drift.", source_type="incident", source_id=str(len(self.truth))
+            )
 
     def lift(self):
         if found := self.some(Hold.objects.filter(lifted_at=None)):
@@ -241,33 +242,7 @@ def test_the_page_of_many_endpoints_asks_a_bounded_number_of_questions(stage, sy
     assert Rollout.objects.count() == 3 and TrafficShift.objects.count() == 3
 
 
-@pytest.fixture
-def decided(stage, policies, usecase, elena, engineer, make_user, actor_of, versions, system):  # noqa: F811
-    """A version that a signed gate lets into pilot, live there: (deployment, gate)."""
-    from apps.approvals import services as approvals
-    from tests.conftest import PASSWORD
-
-    usecases.link_model(actor=elena, usecase_id=usecase.id, model_name=versions(1).model.name)
-    step = decisions.issue(
-        actor=system, usecase_id=usecase.id, kind="stage", stage_to="poc", environment="", model_version_id=None, model_version_label="",
-        artifact_digest="", gate_id=uuid.uuid4(), evidence_digest="sha256:" + "0" * 64, valid_days=9,
-    )  # fmt: skip
-    usecases.promote(actor=system, usecase_id=usecase.id, to_stage="poc", decision=step)
-    usecases.add_integration(actor=elena, usecase_id=usecase.id, name="Register", direction="in", owner="", note="")
-    gate = approvals.open_gate(actor=elena, usecase_id=usecase.id, to_stage="pilot", model_version_id=versions(1).id)
-    gate = approvals.request_gate(actor=elena, gate_id=gate.id)
-    for function in ("business", "risk"):
-        person = make_user(f"approver:{function}", name=f"{function.title()} Person")
-        gate = approvals.sign_gate(
-            actor=actor_of(person), gate_id=gate.id, function=function, meaning="approved", comment="", password=PASSWORD,
-            evidence_digest=gate.evidence_digest,
-        )  # fmt: skip
-    deployment = stage.live(1)
-    stage.gateway_takes_up()
-    return deployment, gate
-
-
-def test_the_answer_names_decision_signatures_and_evidence_as_they_were_then(decided, system):
+def test_the_answer_names_decision_signatures_and_evidence_as_they_were_then(decided, system):  # noqa: F811
     deployment, gate = decided
     moment = clock.now()
     decisions.revoke(actor=system, decision_id=gate.decision_id, reason="Wrong evidence.")
@@ -284,7 +259,7 @@ def test_the_answer_names_decision_signatures_and_evidence_as_they_were_then(dec
 
 
 def test_by_rest(decided, api, make_user, usecase):  # noqa: F811
-    deployment, gate = decided
+    deployment, _ = decided
     auditor = api(make_user("auditor"))
     answer = auditor.get(URL, {"at": clock.iso(clock.now()), "usecase": usecase.slug}).json()
     (row,) = answer["results"]
@@ -299,7 +274,7 @@ def test_by_rest(decided, api, make_user, usecase):  # noqa: F811
 
 
 def test_the_page_says_first_what_answered(decided, page_of, make_user, usecase):  # noqa: F811
-    deployment, gate = decided
+    _, gate = decided
     auditor = page_of(make_user("auditor"))
     text = " ".join(auditor.get("/asof/", {"usecase": usecase.slug}).content.decode().split())
     assert "care-outreach/1" in text and "100%" in text and "Risk Person" in text and f"/gates/{gate.id}/" in text
