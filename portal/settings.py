@@ -221,6 +221,8 @@ SPECTACULAR_SETTINGS = {
         "GateKindEnum": "apps.approvals.models.Gate.Kind",
         "TalkKindEnum": ["comment", "question"],
         "DecisionKindEnum": "apps.decisions.models.Decision.Kind",
+        "DownloadKindEnum": "apps.audit.models.Download.Kind",
+        "DownloadStateEnum": "apps.audit.models.Download.State",
         "MonitorKindEnum": "apps.monitoring.models.Monitor.Kind",
         "ShiftKindEnum": "apps.deployments.models.TrafficShift.Kind",
         "OrderKindEnum": ["start", "stop", "load_test"],

@@ -36,6 +36,8 @@ PIECE_BYTES = 1 << 20
 # A worker that says nothing for this long is taken as dead; its pack is begun again by the next one.
 SILENT_AFTER = timedelta(minutes=5)
 MAX_WAITING = 5
+# Lines that are made into one piece of an answer.
+AT_ONCE = 200
 COLUMNS = (
     "leaf_index", "id", "occurred_at", "action", "meaning", "actor_kind", "actor_id", "actor_label", "on_behalf_of", "object_type",
     "object_id", "object_label", "usecase_id", "decision_id", "request_id", "reason", "before", "after",
@@ -154,7 +156,8 @@ def _told(actor: Actor, found: Download, after: int) -> Iterator[bytes]:
         yield _header(found, checkpoint) if found.kind == Download.Kind.JSONL else (",".join(COLUMNS) + "\r\n").encode()
     number = 0
     for batch in rows.pages(actor, found.filters, after=after, tree_size=size):
-        yield write(batch)
+        for start in range(0, len(batch), AT_ONCE):
+            yield write(batch[start : start + AT_ONCE])
         number += len(batch)
         if number % (50 * rows.BATCH) == 0:
             Download.objects.filter(id=found.id, done__lt=number).update(done=number)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-DEEPEST, MOST = 3, 200
+DEEPEST, MOST, MOST_WORDS = 3, 200, 2000
 Piece = tuple[str, str]
 
 
@@ -32,7 +32,8 @@ def changes(facts: dict[str, Any]) -> list[Change]:
     both = bool(facts.get("before")) and bool(facts.get("after"))
     names = [*before, *(n for n in after if n not in before)]
     found = [_change(n, before.get(n), after.get(n)) for n in names[:MOST]]
-    return [c for c in found if not (both and c.same and ", " in c.name)]
+    told = [c for c in found if c.before or c.after]
+    return [c for c in told if not (both and c.same and ", " in c.name)]
 
 
 def _change(name: str, before: Any, after: Any) -> Change:
@@ -65,10 +66,13 @@ def _text(value: Any) -> str:
 
 def _words(old: str, new: str) -> list[Piece]:
     """The words that stayed, went and came; nothing when hardly any stayed, as then the two are easier to read whole."""
-    a, b = re.findall(r"\s+|[^\s]+", old)[:2000], re.findall(r"\s+|[^\s]+", new)[:2000]
-    matcher = difflib.SequenceMatcher(None, a, b, autojunk=False)
-    if matcher.quick_ratio() < 0.4:
+    a, b = re.split(r"(\s+)", old), re.split(r"(\s+)", new)
+    if max(len(a), len(b)) > MOST_WORDS:
         return []
+    # Of the words alone: the spaces between them are always alike.
+    if difflib.SequenceMatcher(None, a[::2], b[::2], autojunk=False).ratio() < 0.4:
+        return []
+    matcher = difflib.SequenceMatcher(None, a, b, autojunk=False)
     found: list[Piece] = []
     for kind, i, j, k, end in matcher.get_opcodes():
         if kind == "equal":

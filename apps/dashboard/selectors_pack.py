@@ -248,7 +248,7 @@ def _kpis(subject: Subject) -> list[dict[str, Any]]:
 
 def _index(subject: Subject, paths: list[str], events: list[Any]) -> bytes:
     """The first page: one file, no script, nothing from outside."""
-    gates = [
+    gates: list[dict[str, Any]] = [
         {"gate": g, "folder": folder_of(g), "signatures": [s for s in g.signatures.all() if s.void_at is None], "checks": _checks(g)}
         for g in subject.gates
     ]
@@ -257,7 +257,7 @@ def _index(subject: Subject, paths: list[str], events: list[Any]) -> bytes:
     context = {
         "subject": subject, "usecase": subject.usecase, "gates": gates, "paths": paths, "at": at, "live": live,
         "decisions": [{"decision": d, "why_not": decisions.state_of(d)} for d in subject.decided],
-        "holding": sum(not decisions.state_of(d) for d in subject.decided),
+        "holding": len([d for d in subject.decided if not decisions.state_of(d)]),
         "signatures": sum(len(g["signatures"]) for g in gates),
         "models": [{"version": v, "folder": f"models/{slugify(v.model.name)}-{v.version}"} for v in subject.versions],
         "events": [{"event": e, "says": catalogue.meaning(e.action)} for e in events],

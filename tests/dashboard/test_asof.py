@@ -285,3 +285,10 @@ def test_the_page_says_first_what_answered(decided, page_of, make_user, usecase)
     assert refused.status_code == 400 and "at: give a date" in refused.content.decode()
     stranger = page_of(make_user("stakeholder")).get("/asof/").content.decode()
     assert "care-outreach/1" not in stranger
+
+
+def test_an_event_under_a_decision_leads_to_its_signatures_and_evidence(decided, page_of, make_user):  # noqa: F811
+    _, gate = decided
+    event = Event.objects.filter(action="deployments.traffic.changed", decision_id=str(gate.decision_id)).latest("id")
+    text = page_of(make_user("auditor")).get(f"/trail/events/{event.id}/").content.decode()
+    assert "its signatures and evidence" in text and f'href="/gates/{gate.id}/"' in text and "routes 1, weight" in text

@@ -39,7 +39,7 @@ class DownloadSerializer(serializers.ModelSerializer):
 class RequestDownloadSerializer(serializers.Serializer):
     """What to take away. jsonl and csv take the filters of the list of events; a pack takes a use case, and perhaps a decision."""
 
-    kind = serializers.ChoiceField(choices=Download.Kind.values)
+    kind = serializers.ChoiceField(choices=Download.Kind.choices)
     usecase_id = serializers.UUIDField(required=False, allow_null=True, default=None)
     decision_id = serializers.UUIDField(required=False, allow_null=True, default=None)
     search = serializers.CharField(required=False, default="", allow_blank=True, max_length=500)

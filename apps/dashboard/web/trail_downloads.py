@@ -47,7 +47,7 @@ def files(request: HttpRequest) -> HttpResponse:
         "rows": [
             {
                 "file": r,
-                "usecase": names.get(r.usecase_id),
+                "usecase": names.get(r.usecase_id) if r.usecase_id else None,
                 "filters": {k: v for k, v in r.filters.items() if k not in ("usecase", "decision")},
             }
             for r in rows
