@@ -27,7 +27,7 @@ A portal on this machine
 
 A client of a running portal (GATEHOUSE_URL, GATEHOUSE_TOKEN; JSON on standard output)
   import-mlflow URI [--dry-run]            take an MLflow server's models under governance
-  usecase | model | deploy | gate | endpoint | audit | asof | whoami | api        each with --help
+  usecase | model | deploy | gate | phase | endpoint | audit | asof | whoami | api        each with --help
 
 Services somebody else runs are used when DATABASE_URL, REDIS_URL or GATEHOUSE_MLFLOW_URL name them;
 --system-postgres and --system-valkey use the programs this system has installed.
