@@ -10,7 +10,7 @@ import sys
 from gatehouse_cli import environments, machine
 from gatehouse_cli.say import Refusal, explain, say
 
-CLIENT = {"usecase", "model", "deploy", "gate", "phase", "waiver", "delegation", "endpoint", "audit", "whoami", "api"}
+CLIENT = {"usecase", "model", "deploy", "gate", "phase", "waiver", "delegation", "endpoint", "audit", "asof", "whoami", "api"}
 # These look, and must work when set-up does not.
 WITHOUT_SETUP = {"doctor", "down"}
 USAGE = """\
@@ -28,7 +28,7 @@ A portal on this machine
 
 A client of a running portal (GATEHOUSE_URL, GATEHOUSE_TOKEN; JSON on standard output)
   import-mlflow URI [--dry-run]            take an MLflow server's models under governance
-  usecase | model | deploy | gate | waiver | delegation | endpoint | audit | whoami | api        each with --help
+  usecase | model | deploy | gate | phase | waiver | delegation | endpoint | audit | asof | whoami | api        each with --help
 
 Services somebody else runs are used when DATABASE_URL, REDIS_URL or GATEHOUSE_MLFLOW_URL name them;
 --system-postgres and --system-valkey use the programs this system has installed.

@@ -1,4 +1,4 @@
-"""The REST client for pipelines: `./gatehouse usecase|model|deploy|gate|phase|waiver|delegation|endpoint|audit|api ...`. Standard library only.
+"""The REST client for pipelines: `./gatehouse usecase|model|deploy|gate|phase|waiver|delegation|endpoint|audit|asof|api ...`. Standard library only.
 
 GATEHOUSE_URL names the portal, GATEHOUSE_TOKEN holds the API token. The answer goes to standard output as JSON, a refusal
 (RFC 9457 problem) to standard error. Exit codes: 0 done; 1 refused, or what was waited for ended badly; 2 wrong arguments;
@@ -131,6 +131,17 @@ class Client:
                 if not (repeatable or isinstance(reason, ConnectionRefusedError)):
                     break
         refuse(UNREACHABLE, f"the portal at {self._base} cannot be reached: {last}")
+
+    def stream(self, path: str, *, query: dict[str, Any] | None = None, headers: dict[str, str] | None = None) -> Any:
+        """The answer to a GET, opened and not read: for files of any length. A broken connection is the caller's to go on from."""
+        given = {"Authorization": f"Bearer {self._token}", "Accept": "*/*", **(headers or {})}
+        request = urllib.request.Request(self._url(path, query), headers=given)  # noqa: S310 - scheme checked above
+        try:
+            return self._opener.open(request, timeout=60)
+        except urllib.error.HTTPError as error:
+            self._refused(error)
+        except (OSError, http.client.HTTPException) as error:
+            refuse(UNREACHABLE, f"the portal at {self._base} cannot be reached: {getattr(error, 'reason', error)}")
 
     @staticmethod
     def _refused(error: urllib.error.HTTPError) -> NoReturn:

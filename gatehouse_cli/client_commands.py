@@ -10,8 +10,10 @@ import urllib.parse
 from pathlib import Path
 from typing import Any
 
+from gatehouse_cli.audit_commands import asof
 from gatehouse_cli.client import DONE, NOT_FOUND, TOO_LATE, USAGE, Client, read_json, refuse
-from gatehouse_cli.client_vocabulary import NOUNS, Command
+from gatehouse_cli.client_vocabulary import NOUNS
+from gatehouse_cli.vocabulary import Command
 
 __all__ = ["NOUNS", "Command", "parser", "run"]
 
@@ -24,6 +26,10 @@ def parser() -> argparse.ArgumentParser:
         verbs = nouns.add_parser(noun, help=text, description=text).add_subparsers(dest="verb", required=True, metavar="VERB")
         for command in commands:
             _add(verbs.add_parser(command.verb, help=command.help, description=command.help), command)
+    then = nouns.add_parser("asof", help="what was live at a moment: versions, shares, decisions, signatures")
+    then.add_argument("at", help="the moment, such as 2026-11-01T12:00Z")
+    then.add_argument("--usecase", metavar="USECASE", help="use case: slug or id")
+    then.add_argument("--most", type=int, default=1000, help="at most so many endpoints (1000)")
     nouns.add_parser("whoami", help="whose token this is")
     api = nouns.add_parser("api", help="any call: api GET kpis/?usecase=... (path below /api/v1/)")
     api.add_argument("method", choices=("GET", "POST", "PUT", "PATCH", "DELETE"))
@@ -60,6 +66,8 @@ def run(arguments: list[str]) -> tuple[int, Any]:
     client = Client.from_environment()
     if options.noun == "whoami":
         return DONE, client.call("GET", "me/")
+    if options.noun == "asof":
+        return asof(client, options)
     if options.noun == "api":
         return DONE, client.call(options.method, options.path, read_json(options.json) if options.json else None)
     command = next(c for c in NOUNS[options.noun][1] if c.verb == options.verb)

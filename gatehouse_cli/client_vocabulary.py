@@ -1,61 +1,12 @@
-"""The client's vocabulary: each command as one row."""
+"""The client's commands, each as one row."""
 
 import argparse
-import urllib.parse
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from gatehouse_cli import client_gates
+from gatehouse_cli.audit_commands import AUDIT
 from gatehouse_cli.client import DONE, REFUSED, Client
-
-
-@dataclass(frozen=True)
-class Option:
-    """`--name VALUE`, sent as `key` of the body (or of the query, for a GET). `kind` turns the text into a value, `expand` the
-    value into what is sent where one key is not enough."""
-
-    name: str
-    help: str
-    key: str = ""
-    kind: Callable[[str], Any] = str
-    needed: bool = False
-    choices: tuple[str, ...] = ()
-    expand: Callable[[Client, Any], dict[str, Any]] | None = None
-
-    @property
-    def sent_as(self) -> str:
-        """Its name in the body."""
-        return self.key or self.name.replace("-", "_")
-
-
-@dataclass(frozen=True)
-class Command:
-    """A verb. `path` holds the positional arguments in braces; `many` follows pages; `password` asks for one;
-    `end_states` maps the values of `state` that end a `--wait` to exit codes."""
-
-    verb: str
-    method: str
-    path: str
-    help: str
-    options: tuple[Option, ...] = ()
-    many: bool = False
-    password: bool = False
-    document: bool = False
-    end_states: dict[str, int] = field(default_factory=dict)
-    # Sent with every call of this verb.
-    fixed: dict[str, Any] = field(default_factory=dict)
-    # Positional arguments that may be left out.
-    optional: tuple[str, ...] = ()
-    # Instead of the one call: something that looks at more than one answer. Returns exit code and answer.
-    run: Callable[[Client, argparse.Namespace], tuple[int, Any]] | None = None
-    # For --wait: where the thing is read again, `{id}` being the answer's.
-    watch: str = ""
-
-    @property
-    def positionals(self) -> list[str]:
-        """Names in braces, in order."""
-        return [part.partition("}")[0] for part in self.path.split("{")[1:]]
+from gatehouse_cli.vocabulary import Command, Option
 
 
 def _steps(text: str) -> list[int]:
@@ -76,11 +27,6 @@ def _version(text: str) -> tuple[str, int]:
 
 def _named_version(client: Client, value: tuple[str, int]) -> dict[str, Any]:
     return {"model": value[0], "version": value[1]}
-
-
-def _usecase_id(key: str) -> Callable[[Client, Any], dict[str, Any]]:
-    """The trail knows use cases by id alone."""
-    return lambda client, ref: {key: client.call("GET", f"usecases/{urllib.parse.quote(ref, safe='')}/")["id"]}
 
 
 _USECASE = Option("usecase", "use case: slug or id")
@@ -329,26 +275,5 @@ NOUNS: dict[str, tuple[str, tuple[Command, ...]]] = {
             Command("close", "POST", "phases/{id}/close/", "roll one back; its decision is revoked", (_REASON,)),
         ),
     ),
-    "audit": (
-        "the audit trail",
-        (
-            Command(
-                "events", "GET", "audit/events/", "events you may see",
-                (
-                    Option("search", "words"),
-                    Option("action", "an action or its beginning"),
-                    Option("since", "not before this time"),
-                    Option("until", "before this time"),
-                    Option("usecase", "use case: slug or id", expand=_usecase_id("usecase")),
-                ),
-                many=True,
-            ),
-            Command("show", "GET", "audit/events/{id}/", "one event"),
-            Command("checkpoints", "GET", "audit/checkpoints/", "signed checkpoints", many=True),
-            Command(
-                "export", "POST", "audit/exports/", "a bundle to verify offline (--output FILE)",
-                (Option("usecase", "use case: slug or id", expand=_usecase_id("usecase_id")),),
-            ),
-        ),
-    ),
+    "audit": ("the audit trail", AUDIT),
 }  # fmt: skip

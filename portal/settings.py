@@ -60,6 +60,8 @@ AUDIT_CATALOGUES = [f"{a}.audit_actions" for a in INSTALLED_APPS if a.startswith
 
 # Which use cases' events a person may read: the trail lies below use cases and asks by name.
 AUDIT_USECASE_SCOPE = "apps.usecases.selectors.visible_ids"
+# What an evidence pack holds beside the trail: composed by the app that may read all others.
+AUDIT_PACK_CONTENTS = "apps.dashboard.selectors_pack.contents"
 # The same for the registry: which models a person's use cases use.
 REGISTRY_USECASE_SCOPE = "apps.usecases.selectors.registry_scope"
 # In which functions a person signs for somebody who is away.
@@ -219,6 +221,8 @@ SPECTACULAR_SETTINGS = {
         "GateKindEnum": "apps.approvals.models.Gate.Kind",
         "TalkKindEnum": ["comment", "question"],
         "DecisionKindEnum": "apps.decisions.models.Decision.Kind",
+        "DownloadKindEnum": "apps.audit.models.Download.Kind",
+        "DownloadStateEnum": "apps.audit.models.Download.State",
         "MonitorKindEnum": "apps.monitoring.models.Monitor.Kind",
         "ShiftKindEnum": "apps.deployments.models.TrafficShift.Kind",
         "OrderKindEnum": ["start", "stop", "load_test"],

@@ -11,8 +11,9 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from verifier import report
-from verifier.bundle import verify_bundle
 from verifier.checkpoint import KEY_FILE, Checkpoint, NotSealed, Unreadable, load_keys, parse, read_note
+from verifier.lines import is_lines, verify_lines
+from verifier.pack import verify_bundle
 
 CODES = """exit codes:
   0  the whole trail is verified against a witnessed checkpoint
@@ -37,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--database-url", metavar="URL", help="a live database; default: the variable GATEHOUSE_VERIFY_DATABASE_URL")
-    source.add_argument("--bundle", type=Path, metavar="ZIP", help="an exported bundle")
+    source.add_argument("--bundle", type=Path, metavar="FILE", help="an exported bundle, an evidence pack, or an export as JSON lines")
     parser.add_argument("--checkpoint", type=Path, metavar="PATH", help="the last checkpoint a witness holds")
     parser.add_argument("--public-key", type=Path, metavar="PATH", help=f"public sealing keys; default: {KEY_FILE} beside the checkpoint")
     parser.add_argument("--wait", type=float, default=15.0, metavar="SECONDS", help="how long to wait for the sealer (15)")
@@ -70,7 +71,8 @@ def _verify(options: argparse.Namespace, url: str | None) -> report.Verdict:
         return verdict
     if options.bundle:
         folder = options.checkpoint.resolve().parent if options.checkpoint else None
-        return verify_bundle(options.bundle, witness=witness, keys=keys, witness_folder=folder)
+        check = verify_lines if is_lines(options.bundle) else verify_bundle
+        return check(options.bundle, witness=witness, keys=keys, witness_folder=folder)
     # Only a live database needs psycopg.
     from verifier.database import verify_database
 
@@ -83,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     url = options.database_url or os.environ.get("GATEHOUSE_VERIFY_DATABASE_URL")
     if not options.bundle and not url:
-        parser.error("give --database-url URL or --bundle ZIP")
+        parser.error("give --database-url URL or --bundle FILE")
     try:
         verdict = _verify(options, url)
     except Unreadable as error:

@@ -1,10 +1,10 @@
-"""Verifies an exported bundle (a ZIP), offline."""
+"""Verifies an exported bundle (a ZIP) or the trail inside an evidence pack, offline."""
 
 import base64
 import hashlib
 import json
+import re
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,11 @@ EVENTS, PROOFS, CHECKPOINT, KEY, MANIFEST = "events.jsonl", "proofs.jsonl", "che
 MAX_LINE_BYTES = 32 * 1024 * 1024
 MAX_SMALL_BYTES = 1024 * 1024
 BLOCK = 8192
+DIGEST = re.compile(rb"sha256:[0-9a-f]{64}")
 
 
-def _small(archive: zipfile.ZipFile, name: str, limit: int = MAX_SMALL_BYTES) -> bytes:
+def small(archive: zipfile.ZipFile, name: str, limit: int = MAX_SMALL_BYTES) -> bytes:
+    """A short file of the ZIP, whole; raises Unreadable."""
     try:
         with archive.open(name) as handle:
             data = handle.read(limit + 1)
@@ -45,102 +47,13 @@ def _lines(archive: zipfile.ZipFile, name: str, digest: Any) -> Iterator[bytes]:
             yield line.removesuffix(b"\n")
 
 
-class BundleCheck:
-    """One verification of one bundle."""
+class Witnessing:
+    """Compares the checkpoint of an export with what a witness holds."""
 
-    def __init__(
-        self, archive: zipfile.ZipFile, *, witness: Checkpoint | None, keys: list[bytes] | None, witness_folder: Path | None
-    ) -> None:
-        self.archive, self.witness, self.witness_folder = archive, witness, witness_folder
-        self.verdict = Verdict(witness_size=witness.size if witness else None)
-        self.keys = keys
-        if keys is None:
-            self.keys = parse_keys(json.loads(_small(archive, KEY)))
-            self.verdict.notes.append("the public key came out of the bundle itself: give yours with --public-key")
+    def __init__(self, verdict: Verdict, keys: list[bytes] | None, witness_folder: Path | None) -> None:
+        self.verdict, self.keys, self.witness_folder = verdict, keys, witness_folder
 
-    def run(self) -> Verdict:
-        """Do it; raises Unreadable when the bundle is no bundle."""
-        verdict = self.verdict
-        manifest = json.loads(_small(self.archive, MANIFEST))
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-            raise Unreadable(f"the bundle is not of the format {FORMAT}")
-        try:
-            sealed = parse(_small(self.archive, CHECKPOINT, MAX_NOTE_BYTES).decode(), self.keys or [])
-        except NotSealed as error:
-            verdict.fail(f"the checkpoint of the bundle is not valid: {error}")
-            return verdict
-        verdict.size, verdict.root, verdict.sealed_at = sealed.size, sealed.root.hex(), sealed.sealed_at
-        scope = manifest.get("scope") or {}
-        hashes = {EVENTS: hashlib.sha256(), PROOFS: hashlib.sha256()}
-        if scope.get("kind") == "trail":
-            self._check_whole(sealed, hashes)
-        else:
-            self._check_parts(sealed, scope.get("usecase_id"), hashes)
-        if verdict.events != manifest.get("events"):
-            verdict.fail(f"the manifest promises {manifest.get('events')} events; the bundle holds {verdict.events}")
-        for name, promised in (manifest.get("files") or {}).items():
-            if name in hashes and hashes[name].hexdigest() != promised:
-                verdict.fail(f"{name} is not the file the manifest names")
-        if self.witness and not verdict.witnessed and not verdict.problem_count:
-            verdict.witnessed = self._witnessed(sealed, self.witness)
-        return verdict
-
-    def _check_whole(self, sealed: Checkpoint, hashes: dict[str, Any]) -> None:
-        """All leaves in order: the roots can be recomputed, the witnessed one too if it is not younger."""
-        verdict, tree = self.verdict, Tree()
-        block: list[bytes] = []
-        stop = self.witness.size if self.witness else -1
-        for line in _lines(self.archive, EVENTS, hashes[EVENTS]):
-            block.append(leaf_hash(line))
-            if len(block) == BLOCK or tree.size + len(block) == stop:
-                tree.extend(block)
-                block.clear()
-                self._compare_witness(tree)
-        tree.extend(block)
-        self._compare_witness(tree)
-        verdict.scope, verdict.events = WHOLE, tree.size
-        if tree.size:
-            verdict.first, verdict.last = 0, tree.size - 1
-        if tree.size != sealed.size:
-            verdict.fail(f"the checkpoint covers {sealed.size} events; the bundle holds {tree.size}")
-        elif tree.root() != sealed.root:
-            verdict.fail("the events do not have the root that was signed for them")
-
-    def _compare_witness(self, tree: Tree) -> None:
-        if self.witness and tree.size == self.witness.size:
-            if tree.root() == self.witness.root:
-                self.verdict.witnessed = True
-            else:
-                self.verdict.fail(f"the first {tree.size} events are not those of the witnessed checkpoint")
-
-    def _check_parts(self, sealed: Checkpoint, usecase_id: str | None, hashes: dict[str, Any]) -> None:
-        """Each event by its own inclusion proof."""
-        verdict = self.verdict
-        events = _lines(self.archive, EVENTS, hashes[EVENTS])
-        proofs = _lines(self.archive, PROOFS, hashes[PROOFS])
-        previous: int | None = None
-        gaps = False
-        for number, line in enumerate(events, start=1):
-            index, path = _proof(next(proofs, b""))
-            if index is None or root_of_path(leaf_hash(line), index, sealed.size, path) != sealed.root:
-                verdict.fail(f"event {number} of the bundle is not proved to be in the trail")
-                continue
-            if previous is not None and index <= previous:
-                verdict.fail(f"event {number} of the bundle is out of order or stands twice")
-            if usecase_id is not None and _usecase_of(line) != usecase_id:
-                verdict.fail(f"event {number} of the bundle is of another use case")
-            gaps = gaps or (previous is not None and index != previous + 1)
-            verdict.first = index if verdict.first is None else verdict.first
-            verdict.last = previous = index
-            verdict.events += 1
-        if next(proofs, None) is not None:
-            verdict.fail("the bundle has more proofs than events")
-        # The events of one use case are never a range, even where they happen to stand side by side.
-        verdict.scope = RANGE if verdict.events > 1 and not gaps and usecase_id is None else SINGLE
-        if usecase_id is not None:
-            verdict.notes.append("that no event of the use case was left out follows only from the whole trail")
-
-    def _witnessed(self, sealed: Checkpoint, witness: Checkpoint) -> bool:
+    def agrees(self, sealed: Checkpoint, witness: Checkpoint) -> bool:
         """Whether the bundle's checkpoint is the witnessed one, or one the witness's log holds."""
         if witness.origin != sealed.origin:
             self.verdict.fail(f"the bundle is of the trail {sealed.origin}, the witness of {witness.origin}")
@@ -164,6 +77,113 @@ class BundleCheck:
         return True
 
 
+class BundleCheck:
+    """One verification of one bundle."""
+
+    def __init__(
+        self,
+        archive: zipfile.ZipFile,
+        *,
+        witness: Checkpoint | None,
+        keys: list[bytes] | None,
+        witness_folder: Path | None,
+        prefix: str = "",
+    ) -> None:
+        self.archive, self.witness, self.witness_folder, self.prefix = archive, witness, witness_folder, prefix
+        # Digests that proven events name; gathered for packs alone.
+        self.named: set[bytes] = set()
+        self.verdict = Verdict(witness_size=witness.size if witness else None)
+        self.keys = keys
+        if keys is None:
+            self.keys = parse_keys(json.loads(small(archive, prefix + KEY)))
+            self.verdict.notes.append("the public key came out of the bundle itself: give yours with --public-key")
+
+    def run(self) -> Verdict:
+        """Do it; raises Unreadable when the bundle is no bundle."""
+        verdict = self.verdict
+        manifest = json.loads(small(self.archive, self.prefix + MANIFEST))
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise Unreadable(f"the bundle is not of the format {FORMAT}")
+        try:
+            sealed = parse(small(self.archive, self.prefix + CHECKPOINT, MAX_NOTE_BYTES).decode(), self.keys or [])
+        except NotSealed as error:
+            verdict.fail(f"the checkpoint of the bundle is not valid: {error}")
+            return verdict
+        verdict.size, verdict.root, verdict.sealed_at = sealed.size, sealed.root.hex(), sealed.sealed_at
+        scope = manifest.get("scope") or {}
+        hashes = {EVENTS: hashlib.sha256(), PROOFS: hashlib.sha256()}
+        if scope.get("kind") == "trail":
+            self._check_whole(sealed, hashes)
+        else:
+            self._check_parts(sealed, scope, hashes)
+        if verdict.events != manifest.get("events"):
+            verdict.fail(f"the manifest promises {manifest.get('events')} events; the bundle holds {verdict.events}")
+        for name, promised in (manifest.get("files") or {}).items():
+            if name in hashes and hashes[name].hexdigest() != promised:
+                verdict.fail(f"{name} is not the file the manifest names")
+        if self.witness and not verdict.witnessed and not verdict.problem_count:
+            verdict.witnessed = Witnessing(verdict, self.keys, self.witness_folder).agrees(sealed, self.witness)
+        return verdict
+
+    def _check_whole(self, sealed: Checkpoint, hashes: dict[str, Any]) -> None:
+        """All leaves in order: the roots can be recomputed, the witnessed one too if it is not younger."""
+        verdict, tree = self.verdict, Tree()
+        block: list[bytes] = []
+        stop = self.witness.size if self.witness else -1
+        for line in _lines(self.archive, self.prefix + EVENTS, hashes[EVENTS]):
+            block.append(leaf_hash(line))
+            if len(block) == BLOCK or tree.size + len(block) == stop:
+                tree.extend(block)
+                block.clear()
+                self._compare_witness(tree)
+        tree.extend(block)
+        self._compare_witness(tree)
+        verdict.scope, verdict.events = WHOLE, tree.size
+        if tree.size:
+            verdict.first, verdict.last = 0, tree.size - 1
+        if tree.size != sealed.size:
+            verdict.fail(f"the checkpoint covers {sealed.size} events; the bundle holds {tree.size}")
+        elif tree.root() != sealed.root:
+            verdict.fail("the events do not have the root that was signed for them")
+
+    def _compare_witness(self, tree: Tree) -> None:
+        if self.witness and tree.size == self.witness.size:
+            if tree.root() == self.witness.root:
+                self.verdict.witnessed = True
+            else:
+                self.verdict.fail(f"the first {tree.size} events are not those of the witnessed checkpoint")
+
+    def _check_parts(self, sealed: Checkpoint, scope: dict[str, Any], hashes: dict[str, Any]) -> None:
+        """Each event by its own inclusion proof."""
+        verdict, usecase_id = self.verdict, scope.get("usecase_id")
+        objects = set(scope.get("object_ids") or ())
+        events = _lines(self.archive, self.prefix + EVENTS, hashes[EVENTS])
+        proofs = _lines(self.archive, self.prefix + PROOFS, hashes[PROOFS])
+        previous: int | None = None
+        gaps = False
+        for number, line in enumerate(events, start=1):
+            index, path = _proof(next(proofs, b""))
+            if index is None or root_of_path(leaf_hash(line), index, sealed.size, path) != sealed.root:
+                verdict.fail(f"event {number} of the bundle is not proved to be in the trail")
+                continue
+            if previous is not None and index <= previous:
+                verdict.fail(f"event {number} of the bundle is out of order or stands twice")
+            if usecase_id is not None and not _belongs(line, usecase_id, objects):
+                verdict.fail(f"event {number} of the bundle is of another use case")
+            if objects:
+                self.named.update(DIGEST.findall(line))
+            gaps = gaps or (previous is not None and index != previous + 1)
+            verdict.first = index if verdict.first is None else verdict.first
+            verdict.last = previous = index
+            verdict.events += 1
+        if next(proofs, None) is not None:
+            verdict.fail("the bundle has more proofs than events")
+        # The events of one use case are never a range, even where they happen to stand side by side.
+        verdict.scope = RANGE if verdict.events > 1 and not gaps and usecase_id is None else SINGLE
+        if usecase_id is not None:
+            verdict.notes.append("that no event of the use case was left out follows only from the whole trail")
+
+
 def _proof(line: bytes) -> tuple[int | None, list[bytes]]:
     try:
         proof = json.loads(line)
@@ -175,21 +195,9 @@ def _proof(line: bytes) -> tuple[int | None, list[bytes]]:
         return None, []
 
 
-def _usecase_of(line: bytes) -> Any:
+def _belongs(line: bytes, usecase_id: str, objects: set[str]) -> bool:
     try:
-        return json.loads(line)["usecase_id"]
+        event = json.loads(line)
+        return bool(event["usecase_id"] == usecase_id or (event["object"]["id"] in objects))
     except (ValueError, KeyError, TypeError):
-        return None
-
-
-def verify_bundle(path: Path, *, witness: Checkpoint | None, keys: list[bytes] | None, witness_folder: Path | None) -> Verdict:
-    """Verify the bundle at `path` against a witnessed checkpoint (or none); raises Unreadable."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return BundleCheck(archive, witness=witness, keys=keys, witness_folder=witness_folder).run()
-    except OSError as error:
-        raise Unreadable(f"the bundle {path} cannot be read: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise Unreadable(f"the bundle {path} is damaged: {error}") from error
-    except (ValueError, AttributeError) as error:
-        raise Unreadable(f"the bundle {path} has a malformed part: {error}") from error
+        return False

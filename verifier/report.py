@@ -35,6 +35,10 @@ class Verdict:
     witness_size: int | None = None
     unsealed: int = 0
     younger: int = 0
+    # Of a pack: how many documents, which are named by what is sealed, and how many its sealed list alone names.
+    documents: int | None = None
+    named: list[str] = field(default_factory=list)
+    listed: int = 0
     problem_count: int = 0
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -66,6 +70,11 @@ class Verdict:
             what = f"VERIFIED: a range. The {self.events} events {self.first} to {self.last}, none missing between them, are under {seal}."
         else:
             what = f"VERIFIED: {self.events} single events. Each is in the trail unchanged, under {seal}. Others may exist."
+        if self.documents is not None:
+            unbound = self.documents - len(self.named) - self.listed
+            what += f" DOCUMENTS: {len(self.named)} of {self.documents} are what sealed events or signed evidence name;"
+            what += f" {self.listed} more are as the portal stated when it made the pack"
+            what += f"; {unbound} are not bound to the trail." if unbound else "."
         if not self.witnessed:
             return f"{what} WITHOUT A WITNESS: whoever holds the sealing key could have rewritten it before."
         return f"{what} Consistent with the witnessed checkpoint over {self.witness_size} events."
@@ -94,6 +103,9 @@ class Verdict:
             "witness_tree_size": self.witness_size,
             "unsealed": self.unsealed,
             "younger_unsealed": self.younger,
+            "documents": self.documents,
+            "documents_named": self.named,
+            "documents_listed": self.listed,
             "problem_count": self.problem_count,
             "problems": self.problems,
             "notes": self.notes,

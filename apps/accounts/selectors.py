@@ -42,6 +42,14 @@ def actor_from_user(user: User, *, request: HttpRequest | None = None) -> Actor:
     )
 
 
+def actor_of(user_id: Any, *, otherwise: str = "") -> Actor | None:
+    """The Actor of a person by id, None once the account is closed; without a person, one of our own processes named `otherwise`."""
+    if user_id is None:
+        return Actor.system(otherwise.removeprefix("system:")) if otherwise.startswith("system:") else None
+    found = User.objects.filter(id=user_id, is_active=True).first()
+    return actor_from_user(found) if found else None
+
+
 # One statement, written out: a script asks this with every call it makes, and composing it would cost more than asking.
 _HOLDER = """
     SELECT t.id, t.name, t.token_hash, t.scopes, t.expires_at, t.revoked_at, t.last_used_at, u.id, u.is_active,

@@ -1,19 +1,24 @@
 """Writes an export: a ZIP that anyone can verify without us. The format is in verifier/README.md."""
 
-import base64
 import hashlib
 import json
+import tempfile
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
-from apps.audit.sealing import Frontier, SealBroken, inclusion_path, leaf_hash, verify_inclusion
-from apps.audit.tree import StoredTree
-from apps.core.canonical import canonical_json
+from django.conf import settings
+
+from apps.audit.models import Checkpoint, EventQuerySet
+from apps.audit.proofs import Prover
+from apps.audit.rows import sealed
+from apps.audit.sealing import Frontier, SealBroken, leaf_hash
 
 FORMAT = "gatehouse-audit-bundle/1"
 KEY_FILE = "seal-public-key.json"
+SPOOL_BYTES = 8 * 1024 * 1024
 
 README = """Audit trail export
 
@@ -37,18 +42,21 @@ of the whole trail.
 
 @dataclass(frozen=True)
 class Scope:
-    """What is exported: one use case, or everything."""
+    """What is exported: one use case, or everything; for a pack also a decision, and objects whose events belong to it."""
 
     usecase_id: str | None = None
+    decision_id: str | None = None
+    object_ids: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
-        """`usecase` or `trail`."""
-        return "trail" if self.usecase_id is None else "usecase"
+        """`usecase`, `pack` or `trail`."""
+        return "trail" if self.usecase_id is None else "pack" if self.object_ids else "usecase"
 
     def as_json(self) -> dict[str, Any]:
         """For the manifest."""
-        return {"kind": self.kind} if self.usecase_id is None else {"kind": self.kind, "usecase_id": self.usecase_id}
+        more = {"decision_id": self.decision_id, "object_ids": list(self.object_ids)} if self.object_ids else {}
+        return {"kind": self.kind} if self.usecase_id is None else {"kind": self.kind, "usecase_id": self.usecase_id, **more}
 
 
 class _Counted:
@@ -62,42 +70,61 @@ class _Counted:
         self.digest.update(data + b"\n")
 
 
+def public_keys() -> dict[str, Any]:
+    """The published sealing keys, for whoever has no copy of their own; empty when this process cannot read them."""
+    try:
+        found: dict[str, Any] = json.loads(Path(settings.SEAL_PUBLIC_KEY).read_text())
+        return found
+    except (OSError, ValueError):
+        return {"keys": []}
+
+
 def write_bundle(
-    target: IO[bytes],
-    *,
-    scope: Scope,
-    events: Iterable[tuple[int, str | None]],
-    tree_size: int,
-    root: bytes,
-    note: str,
-    public_keys: dict[str, Any],
-    manifest: dict[str, Any],
+    target: IO[bytes], *, scope: Scope, events: Iterable[tuple[int, str | None]], checkpoint: Checkpoint, manifest: dict[str, Any]
 ) -> int:
     """Write a bundle at constant memory; returns the number of events. Every proof is checked before it is written.
 
     `events` are (leaf index, text) in order. Raises SealBroken when the stored trail contradicts the checkpoint.
     """
-    hashes: dict[str, str] = {}
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, allowZip64=True, compresslevel=5) as archive:
-        # Two files cannot be written into a ZIP at once: proofs (indexes first) wait their turn.
-        indexes: list[int] = []
-        frontier = Frontier()
-        tree = StoredTree(tree_size)
-        count = 0
-        with archive.open("events.jsonl", "w", force_zip64=True) as handle:
+        return _write(archive, "", scope, events, checkpoint, manifest)
+
+
+def write_trail(
+    archive: zipfile.ZipFile, *, prefix: str, scope: Scope, found: EventQuerySet, checkpoint: Checkpoint, manifest: dict[str, Any]
+) -> int:
+    """The same inside a larger ZIP, below `prefix`: of these events those that the checkpoint covers."""
+    return _write(
+        archive, prefix, scope, sealed(found, after=-1, before=checkpoint.tree_size).iterator(chunk_size=2000), checkpoint, manifest
+    )
+
+
+def _write(
+    archive: zipfile.ZipFile,
+    prefix: str,
+    scope: Scope,
+    events: Iterable[tuple[int, str | None]],
+    checkpoint: Checkpoint,
+    manifest: dict[str, Any],
+) -> int:
+    tree_size, root = checkpoint.tree_size, bytes(checkpoint.root)
+    hashes: dict[str, str] = {}
+    # Two files cannot be written into a ZIP at once: proofs wait their turn, packed as they are written.
+    waiting = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115  closed below
+    frontier, prover = Frontier(), Prover(tree_size, root)
+    count = 0
+    with waiting:
+        with archive.open(f"{prefix}events.jsonl", "w", force_zip64=True) as handle:
             out = _Counted(handle)
             for index, payload in events:
                 if payload is None:
                     raise SealBroken(f"the event of leaf {index} is gone")
-                leaf = leaf_hash(payload)
                 if scope.usecase_id is None:
                     if index != count:
                         raise SealBroken(f"leaf {count} is missing")
-                    frontier.append(leaf)
+                    frontier.append(leaf_hash(payload))
                 else:
-                    if leaf != tree.subtree(0, index):
-                        raise SealBroken(f"the event of leaf {index} is not the text that was sealed")
-                    indexes.append(index)
+                    waiting.write(f'{{"leaf_index":{index},"path":{prover.path(index, payload)}}}\n'.encode())
                 out.line(payload.encode())
                 count += 1
             hashes["events.jsonl"] = out.digest.hexdigest()
@@ -105,17 +132,16 @@ def write_bundle(
             if (frontier.size, frontier.root()) != (tree_size, root):
                 raise SealBroken("the events do not have the root that was signed for them")
         else:
-            with archive.open("proofs.jsonl", "w", force_zip64=True) as handle:
+            waiting.seek(0)
+            with archive.open(f"{prefix}proofs.jsonl", "w", force_zip64=True) as handle:
                 out = _Counted(handle)
-                for index in indexes:
-                    path = inclusion_path(tree, index, tree_size)
-                    verify_inclusion(leaf=tree.subtree(0, index), index=index, size=tree_size, path=path, root=root)
-                    proof = {"leaf_index": index, "path": [base64.b64encode(step).decode() for step in path]}
-                    out.line(canonical_json(proof).encode())
+                for line in waiting:
+                    out.line(line.removesuffix(b"\n"))
                 hashes["proofs.jsonl"] = out.digest.hexdigest()
-        archive.writestr("checkpoint", note)
-        archive.writestr(KEY_FILE, json.dumps(public_keys, indent=1) + "\n")
-        document = {"format": FORMAT, "scope": scope.as_json(), "events": count, "tree_size": tree_size, "files": hashes, **manifest}
-        archive.writestr("manifest.json", json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    archive.writestr(f"{prefix}checkpoint", checkpoint.note)
+    archive.writestr(f"{prefix}{KEY_FILE}", json.dumps(public_keys(), indent=1) + "\n")
+    document = {"format": FORMAT, "scope": scope.as_json(), "events": count, "tree_size": tree_size, "files": hashes, **manifest}
+    archive.writestr(f"{prefix}manifest.json", json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    if not prefix:
         archive.writestr("README.md", README)
     return count

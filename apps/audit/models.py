@@ -1,7 +1,7 @@
-"""The trail's tables as Django reads them.
+"""The trail's tables as Django reads them, and the files that people ask for.
 
-All four are made by SQL in the migration and unmanaged: append-only, with columns PostgreSQL generates from the recorded
-text. Nothing here writes; `services.record` and the sealer do, with SQL of their own.
+The trail's four are made by SQL in the migration and unmanaged: append-only, with columns PostgreSQL generates from the recorded
+text. Nothing here writes them; `services.record` and the sealer do, with SQL of their own.
 """
 
 import json
@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models.expressions import RawSQL
 
 from apps.core.actor import Actor
-from apps.core.models import VisibleQuerySet
+from apps.core.models import BaseModel, VisibleQuerySet
 
 
 class AppendOnly(models.Model):
@@ -118,3 +118,88 @@ class Checkpoint(AppendOnly):
     class Meta:
         managed = False
         db_table = "audit_checkpoint"
+
+
+class DownloadQuerySet(VisibleQuerySet):
+    """Files that were asked for, narrowed to who may take them."""
+
+    def visible_to(self, actor: Actor) -> "DownloadQuerySet":
+        """One's own; all for auditors and administrators."""
+        if actor.sees_everything:
+            return self
+        return self.filter(user_id=actor.user_id) if actor.user_id else self.filter(actor_id=actor.id)
+
+
+class Download(BaseModel):
+    """A part of the trail, or an evidence pack, asked for as a file that expires.
+
+    `jsonl` and `csv` are a function of `filters` and `tree_size`: they are written from the trail whenever they are taken, so nothing
+    is kept. A `pack` is put together in the background and kept in pieces. `done` of `total`: events written, or documents.
+    """
+
+    class Kind(models.TextChoices):
+        """What it is."""
+
+        JSONL = "jsonl"
+        CSV = "csv"
+        PACK = "pack"
+
+    class State(models.TextChoices):
+        """waiting, working: a pack is being put together; expired: what was kept is gone."""
+
+        WAITING = "waiting"
+        WORKING = "working"
+        READY = "ready"
+        FAILED = "failed"
+        EXPIRED = "expired"
+
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    filters = models.JSONField(default=dict)
+    usecase_id = models.UUIDField(null=True)
+    decision_id = models.UUIDField(null=True)
+    actor_id = models.CharField(max_length=300)
+    user_id = models.UUIDField(null=True)
+    requested_by = models.CharField(max_length=300)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
+    step = models.CharField(max_length=200, blank=True, default="")
+    done = models.BigIntegerField(default=0)
+    total = models.BigIntegerField(default=0)
+    tree_size = models.BigIntegerField(null=True)
+    size_bytes = models.BigIntegerField(null=True)
+    sha256 = models.CharField(max_length=64, blank=True, default="")
+    detail = models.TextField(blank=True, default="")
+    worked_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField()
+
+    objects = DownloadQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["user_id", "-id"], name="audit_download_of_person"),
+            models.Index(fields=["state"], name="audit_download_to_do", condition=models.Q(state__in=["waiting", "working"])),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="audit_ready_download_has_a_seal", condition=~models.Q(state="ready") | models.Q(tree_size__isnull=False)
+            ),
+            models.CheckConstraint(
+                name="audit_pack_is_of_a_usecase", condition=~models.Q(kind="pack") | models.Q(usecase_id__isnull=False)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} for {self.requested_by}"
+
+
+class Piece(models.Model):
+    """One piece of a kept file; all but the last are of `downloads.PIECE_BYTES`."""
+
+    download = models.ForeignKey(Download, on_delete=models.CASCADE, related_name="pieces")
+    number = models.PositiveIntegerField()
+    data = models.BinaryField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["download", "number"], name="audit_piece_once")]
+
+    def __str__(self) -> str:
+        return f"piece {self.number}"

@@ -13,7 +13,7 @@ from django.db import connection
 from django.db.models import F, Func, Q, QuerySet, TextField, Value
 from django.utils.module_loading import import_string
 
-from apps.audit.models import Checkpoint, Event, EventQuerySet
+from apps.audit.models import Checkpoint, Event, EventQuerySet, Leaf
 from apps.audit.sealing import SealBroken, consistency_path, inclusion_path, leaf_hash, verify_consistency, verify_inclusion
 from apps.audit.tree import StoredTree
 from apps.core.actor import Actor
@@ -83,9 +83,9 @@ def search(
     if decision:
         found = found.filter(decision_id=decision)
     if since:
-        found = found.filter(occurred_at__gte=_moment("since", since))
+        found = found.filter(occurred_at__gte=read_moment("since", since))
     if until:
-        found = found.filter(occurred_at__lt=_moment("until", until, whole_day=True))
+        found = found.filter(occurred_at__lt=read_moment("until", until, whole_day=True))
     return _with_words(found, text)
 
 
@@ -102,7 +102,8 @@ def _with_words(found: EventQuerySet, text: str) -> EventQuerySet:
     return found
 
 
-def _moment(name: str, value: str, *, whole_day: bool = False) -> datetime:
+def read_moment(name: str, value: str, *, whole_day: bool = False) -> datetime:
+    """A time or date as somebody wrote it, UTC where it says nothing else; a date is its midnight, or its end. Raises Invalid."""
     try:
         # A plus sign that was not escaped in an address arrives as a space.
         moment = datetime.fromisoformat(value.strip().replace(" ", "+") if "T" in value else value.strip())
@@ -227,6 +228,14 @@ def wait_until_sealed(*, usecase_id: str | None = None, timeout_s: float = 5.0) 
         time.sleep(0.2)
         left = found.filter(id__in=ids).count()
     return left
+
+
+def wait_for_seal(event_id: Any, *, timeout_s: float) -> bool:
+    """Wait for the sealer to reach one event; whether it did. Use it outside a transaction."""
+    deadline = time.monotonic() + timeout_s
+    while not (sealed := Leaf.objects.filter(event_id=event_id).exists()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return sealed
 
 
 def sealed_events(*, tree_size: int, usecase_id: str | None) -> Iterator[tuple[int, str]]:

@@ -9,10 +9,8 @@ import time
 import uuid
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import IO, Any
 
-from django.conf import settings
 from django.db import connection, transaction
 
 from apps.audit import catalogue, selectors
@@ -220,10 +218,7 @@ def export(*, actor: Actor, target: IO[bytes], usecase_id: str | None = None, le
             target,
             scope=Scope(usecase_id),
             events=selectors.sealed_events(tree_size=checkpoint.tree_size, usecase_id=usecase_id),
-            tree_size=checkpoint.tree_size,
-            root=bytes(checkpoint.root),
-            note=checkpoint.note,
-            public_keys=_public_keys(),
+            checkpoint=checkpoint,
             manifest={
                 "exported_at": iso(moment),
                 "exported_by": {"id": actor.id, "label": actor.label},
@@ -248,12 +243,3 @@ def export(*, actor: Actor, target: IO[bytes], usecase_id: str | None = None, le
     )
     name = f"audit-{slugify(usecase_id or 'trail')}-{moment:%Y%m%dT%H%M%SZ}.zip"
     return Export(filename=name, events=count, tree_size=checkpoint.tree_size, sha256=digest, event=event)
-
-
-def _public_keys() -> dict[str, Any]:
-    """The published sealing keys, for whoever has no copy of their own; empty when this process cannot read them."""
-    try:
-        found: dict[str, Any] = json.loads(Path(settings.SEAL_PUBLIC_KEY).read_text())
-        return found
-    except (OSError, ValueError):
-        return {"keys": []}

@@ -27,6 +27,10 @@ class StoredTree:
         run, offset = divmod(position << within, RUN)
         return self._run(base, run)[within][offset >> within]
 
+    def levels(self, run: int) -> list[list[bytes]]:
+        """The leaf hashes of a complete run, and what they add up to below its root; raises SealBroken when rows are missing."""
+        return self._run(0, run)
+
     def _run(self, base: int, run: int) -> list[list[bytes]]:
         """The stored hashes of a run, and what they add up to at the levels between two stored ones."""
         key = (base, run)

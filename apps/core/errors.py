@@ -93,6 +93,12 @@ class NoLiveDecision(Conflict):
     code, title = "no-live-decision", "No live decision allows this"
 
 
+class Expired(DomainError):
+    """It was kept for a while, and the while is over."""
+
+    status, code, title = 410, "expired", "This has expired"
+
+
 class TooMany(DomainError):
     """A limit on tries or rate."""
 

@@ -12,7 +12,7 @@ from apps.core import errors
 
 REFUSALS = {
     400: errors.Invalid, 401: errors.SignInNeeded, 403: errors.NotAllowed, 404: errors.NotFound, 409: errors.Conflict,
-    429: errors.TooMany, 502: errors.UpstreamFailed,
+    410: errors.Expired, 429: errors.TooMany, 502: errors.UpstreamFailed,
 }  # fmt: skip
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key", str, OpenApiParameter.HEADER,

@@ -26,7 +26,7 @@ PLACES: tuple[tuple[str, str, frozenset[str]], ...] = (
     ("Notices", "notices:mine", frozenset(Role)),
 )
 # Pages below a place whose addresses begin otherwise.
-ALSO: dict[str, tuple[str, ...]] = {"portfolio": ("/usecases/", "/kpis/"), "approvals:inbox": ("/gates/",), "deployments:endpoints": ("/load-tests/",)}
+ALSO: dict[str, tuple[str, ...]] = {"portfolio": ("/usecases/", "/kpis/"), "approvals:inbox": ("/gates/",), "deployments:endpoints": ("/load-tests/",), "audit:explorer": ("/asof/",)}
 # Whose question comes first when a person has several roles.
 HOMES: tuple[tuple[str, str], ...] = (
     (Role.APPROVER, "approvals:inbox"),

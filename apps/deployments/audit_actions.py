@@ -23,4 +23,6 @@ ACTIONS = {
     "deployments.rehearsal.started": "A rollback was begun for practice",
     "deployments.rehearsal.finished": "A practised rollback ended, with the seconds it took",
     "deployments.routing.published": "The gateways were given new routes",
+    "deployments.routing.taken_up": "All gateways had come to route by a version of the routes",
+    "deployments.traffic.changed": "The share of an endpoint's traffic that each version is to answer changed",
 }

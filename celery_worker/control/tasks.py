@@ -5,8 +5,10 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from apps.accounts import selectors as account_reads
 from apps.accounts import services as accounts
 from apps.approvals import services as approvals
+from apps.audit import downloads
 from apps.core.actor import Actor
 from apps.core.doors import call
 from apps.core.errors import DomainError, NotFound
@@ -178,6 +180,14 @@ def sweep() -> None:
     call(deployment_services.sweep, actor=HOUSE)
     call(outbox.sweep)
     call(notices.sweep)
+    call(downloads.sweep)
+
+
+@task("prepare_packs")
+def prepare_packs() -> None:
+    """Put together the evidence packs that people asked for, each as its owner may see it."""
+    for found in downloads.to_prepare():
+        downloads.prepare(actor=HOUSE, owner=account_reads.actor_of(found.user_id, otherwise=found.actor_id), download_id=found.id)
 
 
 @task("remind")

@@ -78,6 +78,7 @@ DOORS: dict[str, tuple[str, str]] = {
     ),
     "datasets/<uuid:dataset_id>/": ("PATCH datasets/{dataset_id}/", "govern_dataset"),
     "models/<str:name>/versions/<int:number>/scan/": ("POST models/{name}/versions/{number}/scans/", "request_scan"),
+    "trail/downloads/": ("POST audit/downloads/", "request_download"),
     "trail/export/": ("POST audit/exports/", "export_response"),
 }
 EDIT, KPI = "usecases/<slug:slug>/edit/<slug:what>/", "kpis/<uuid:kpi_id>/<slug:what>/"

@@ -1,6 +1,7 @@
 """The tree and the notes: equal to another implementation, and closed to every altered proof."""
 
 import base64
+import hashlib
 import random
 
 import pytest
@@ -44,14 +45,28 @@ def root_of(size: int) -> bytes:
     return frontier.root()
 
 
-def test_roots_equal_those_of_pymerkle_for_sizes_1_to_200():
+def by_the_standard(leaves: list[bytes]) -> bytes:
+    """RFC 6962, section 2.1, word for word: MTH of a list is that of its first k, k the largest power of two below n, and of the rest."""
+    n = len(leaves)
+    if n == 0:
+        return hashlib.sha256().digest()
+    if n == 1:
+        return hashlib.sha256(b"\x00" + leaves[0]).digest()
+    k = 1
+    while k * 2 < n:
+        k *= 2
+    return hashlib.sha256(b"\x01" + by_the_standard(leaves[:k]) + by_the_standard(leaves[k:])).digest()
+
+
+def test_roots_equal_those_of_independent_trees_for_sizes_1_to_1000():
+    texts = [f'{{"n":{n}}}'.encode() for n in range(1000)]
     reference = InmemoryTree(algorithm="sha256")
     frontier, quick = Frontier(), Tree()
-    for n in range(200):
-        reference.append(f'{{"n":{n}}}'.encode())
-        frontier.append(LEAVES[n])
-        quick.extend([LEAVES[n]])
-        assert frontier.root() == reference.get_state() == quick.root(), n + 1
+    for n, text in enumerate(texts):
+        reference.append(text)
+        frontier.append(hashlib.sha256(b"\x00" + text).digest())
+        quick.extend([hashlib.sha256(b"\x00" + text).digest()])
+        assert frontier.root() == reference.get_state() == quick.root() == by_the_standard(texts[: n + 1]), n + 1
 
 
 def test_the_verifier_s_tree_does_not_care_how_leaves_are_grouped():

@@ -40,7 +40,7 @@ def of_approvers(portal: RunningPortal) -> list[str]:
 
 def of_the_auditor(portal: RunningPortal) -> list[str]:
     signed = portal.ctx.auditor.pages("audit/events/", usecase=portal.ctx["usecase_id"], action="approvals.gate.signed")
-    return ["/trail/", f"/trail/events/{first(signed)}/", "/portfolio/"]
+    return ["/trail/", f"/trail/events/{first(signed)}/", "/asof/", "/trail/downloads/", "/trail/report/", "/portfolio/"]
 
 
 PEOPLE: list[tuple[str, Callable[[RunningPortal], list[str]]]] = [

@@ -1,7 +1,10 @@
 """The trail for people: search it, read one event, take an export away."""
 
+import re
+
 import pytest
 
+from apps.audit import selectors
 from apps.audit.models import Event
 from apps.usecases import services
 from tests.deployments_web.conftest import words
@@ -97,3 +100,79 @@ def test_exports_are_for_auditors(page_of, engineer, client):
     assert page_of(engineer).post("/trail/export/").status_code == 403
     assert client.post("/trail/export/").status_code == 302
     assert page_of(engineer).get("/trail/export/").status_code == 405
+
+
+@pytest.fixture
+def sealed(settings, tmp_path, usecase):
+    """What was written so far is sealed."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from django.db import connection
+
+    from apps.audit.sealing import Frontier, leaf_hash, sign_checkpoint
+
+    # A test's transaction never ends for the sealer, so the tree is put there as it would be.
+    frontier, rows = Frontier(), list(Event.objects.order_by("id").values_list("id", "payload"))
+    with connection.cursor() as cursor:
+        for index, (event_id, payload) in enumerate(rows):
+            frontier.append(leaf_hash(payload))
+            cursor.execute("INSERT INTO audit_leaf VALUES (%s, %s, %s)", [index, event_id, leaf_hash(payload)])
+        note = sign_checkpoint(
+            origin="tests",
+            tree_size=len(rows),
+            root=frontier.root(),
+            sealed_at="2026-01-01T00:00:00.000000Z",
+            private_key=Ed25519PrivateKey.generate(),
+        ).note
+        cursor.execute(
+            "INSERT INTO audit_checkpoint VALUES (%s, %s, %s, %s, now(), '1', %s)",
+            [len(rows), frontier.root(), frontier.to_bytes(), note, rows[-1][0]],
+        )
+    return len(rows)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_what_a_search_finds_is_taken_away(auditor, sealed, kind):
+    answer = auditor.post("/trail/downloads/", {"kind": kind, "action": "usecases.usecase.created"})
+    assert answer.status_code == 302 and answer["Location"] == "/trail/downloads/"
+    text = words(auditor.get("/trail/downloads/"))
+    assert "1 is ready to take" in text and "action usecases.usecase.created" in text
+    link = re.search(r"/trail/downloads/[0-9a-f-]{36}/content/", text)[0]
+    got = b"".join(auditor.get(link).streaming_content).decode()
+    assert "Care outreach" in got and len(got.splitlines()) == {"jsonl": 3, "csv": 2}[kind]
+
+
+def test_before_anything_is_sealed_the_refusal_says_what_to_do(auditor, usecase):
+    if selectors.latest_checkpoint() is not None:
+        pytest.skip("something was sealed in this database before")
+    answer = auditor.post("/trail/downloads/", {"kind": "csv"})
+    assert answer.status_code == 409 and "seal process" in words(answer)
+
+
+def test_a_pack_is_asked_for_on_the_page_of_its_use_case(page_of, engineer, sealed, usecase):
+    browser = page_of(engineer)
+    assert "Evidence pack of" in words(browser.get(f"/usecases/{usecase.slug}/"))
+    assert browser.post("/trail/downloads/", {"kind": "pack", "usecase": usecase.slug, "decision": ""}).status_code == 302
+    text = words(browser.get("/trail/downloads/"))
+    assert "1 is being put together" in text and "waiting" in text and "hx-trigger" in text
+    # The whole trail, and what they may not see, is not theirs to take.
+    assert browser.post("/trail/downloads/", {"kind": "jsonl"}).status_code == 403
+    assert browser.post("/trail/downloads/", {"kind": "pack", "usecase": "none-such"}).status_code == 404
+
+
+def test_the_report_counts_shows_and_names_its_checkpoint(auditor, sealed, other, page_of, engineer, usecase):
+    text = words(auditor.get("/trail/report/?action=usecases.usecase.created"))
+    assert "2 events from" in text and "1 of them sealed" in text and "A use case was written down" in text
+    assert "\u2014 tests " in text and "Elena Engineer" in text
+    event = Event.objects.filter(action="audit.report.read").latest("id")
+    assert event.facts["after"]["events"] == 2 and event.actor_label == "Tom Auditor"
+    mine = page_of(engineer)
+    assert mine.get("/trail/report/").status_code == 403 and mine.get(f"/trail/report/?usecase={usecase.slug}").status_code == 200
+    assert auditor.get("/trail/report/?since=soon").status_code == 400
+
+
+def test_an_event_under_a_decision_leads_to_signatures_and_evidence(auditor, stage, system):
+    stage.live(1)
+    event = Event.objects.filter(action="deployments.rollout.completed").latest("id")
+    # No gate stands behind the decisions of this world.
+    assert "its signatures and evidence" not in words(auditor.get(f"/trail/events/{event.id}/"))
+    assert f"/asof/?at={event.facts['occurred_at'].replace(':', '%3A')}" in words(auditor.get(f"/trail/events/{event.id}/"))

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.audit.api import views
+from apps.audit.api import downloads, views
 
 urlpatterns = [
     path("audit/events/", views.EventsView.as_view()),
@@ -10,5 +10,9 @@ urlpatterns = [
     path("audit/events/<uuid:event_id>/proof/", views.EventProofView.as_view()),
     path("audit/checkpoints/", views.CheckpointsView.as_view()),
     path("audit/checkpoints/consistency/", views.ConsistencyView.as_view()),
+    path("audit/feed/", downloads.FeedView.as_view()),
+    path("audit/downloads/", downloads.DownloadsView.as_view()),
+    path("audit/downloads/<uuid:download_id>/", downloads.DownloadView.as_view()),
+    path("audit/downloads/<uuid:download_id>/content/", downloads.DownloadContentView.as_view()),
     path("audit/exports/", views.ExportsView.as_view()),
 ]

@@ -2,9 +2,10 @@
 
 from django.urls import path
 
-from apps.dashboard.api import views
+from apps.dashboard.api import asof, views
 
 urlpatterns = [
+    path("asof/", asof.AsOfView.as_view()),
     path("models/<str:name>/versions/<int:number>/lineage/graph/", views.VersionLineageView.as_view()),
     path("models/<str:name>/versions/<int:number>/timeline/", views.TimelineView.as_view()),
     path("models/<str:name>/versions/<int:number>/rights/", views.RightsView.as_view()),

@@ -1,8 +1,6 @@
 """The trail for people: search it, read one event, see that it is sealed, take an export away."""
 
-import json
 import uuid
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,10 +9,12 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_POST
 
 from apps.accounts.web.access import page
+from apps.approvals import selectors as approvals
 from apps.audit import catalogue, selectors
 from apps.audit.api.download import export_response
 from apps.core.actor import Role
-from apps.core.errors import DomainError, NotAllowed
+from apps.core.errors import DomainError, NotAllowed, NotFound
+from apps.dashboard.diffs import changes
 from apps.usecases import selectors as usecases
 
 PAGE = 50
@@ -31,7 +31,7 @@ def explorer(request: HttpRequest) -> HttpResponse:
     try:
         found = selectors.search(
             actor, text=given["search"], action=given["action"], who=given["actor"], obj=given["object"],
-            usecase=_usecase_id(actor, given["usecase"]), since=given["since"], until=given["until"],
+            usecase=usecase_id(actor, given["usecase"]), since=given["since"], until=given["until"],
         ).with_leaf_index()  # fmt: skip
         if before := _event_id(request.GET.get("before", "")):
             found = found.filter(id__lt=before)
@@ -48,6 +48,7 @@ def explorer(request: HttpRequest) -> HttpResponse:
         "refusal": refusal,
         "next": "?" + urlencode({**query, "before": str(rows[-1].id)}) if more else "",
         "first": "?" + urlencode(query) if request.GET.get("before") else "",
+        "query": urlencode(query),
         "seal": selectors.seal_state(),
         # Two columns, once: there may be a thousand.
         "usecases": list(usecases.usecases(actor).prefetch_related(None).order_by("name").values("slug", "name")),
@@ -57,7 +58,8 @@ def explorer(request: HttpRequest) -> HttpResponse:
     return render(request, "dashboard/trail.html", context, status=refusal.status if refusal else 200)
 
 
-def _usecase_id(actor: Any, slug: str) -> str:
+def usecase_id(actor: Any, slug: str) -> str:
+    """The id of a use case named by slug or id, empty for none; NotFound when the actor may not see it."""
     return str(usecases.usecase(actor, slug).id) if slug else ""
 
 
@@ -78,27 +80,6 @@ def _line(event: Any) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One field that changed, in words for the page."""
-
-    name: str
-    before: str
-    after: str
-
-
-def _changes(facts: dict[str, Any]) -> list[Change]:
-    before, after = facts.get("before") or {}, facts.get("after") or {}
-    names = [*before, *(n for n in after if n not in before)]
-    return [Change(n, _text(before.get(n)), _text(after.get(n))) for n in names]
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
-
-
 @require_GET
 @page
 def event(request: HttpRequest, event_id: str) -> HttpResponse:
@@ -115,12 +96,21 @@ def event(request: HttpRequest, event_id: str) -> HttpResponse:
         "event": found,
         "facts": facts,
         "says": catalogue.actions().get(found.action, found.action),
-        "changes": _changes(facts),
+        "changes": changes(facts),
+        "decision": _decision(actor, found.decision_id),
         "created": not facts.get("before"),
         "proof": proof,
         "refusal": refusal,
     }
     return render(request, "dashboard/trail_event.html", context)
+
+
+def _decision(actor: Any, decision_id: str | None) -> Any:
+    """The decision an event names, to go to its signatures and evidence; None when there is none in sight."""
+    try:
+        return approvals.decision(actor, decision_id) if decision_id else None
+    except NotFound:
+        return None
 
 
 @require_POST
@@ -130,5 +120,5 @@ def export(request: HttpRequest) -> HttpResponseBase:
     actor = request.actor  # type: ignore[attr-defined]
     if not actor.has_role(Role.AUDITOR, Role.ADMIN):
         raise NotAllowed("Exports are for auditors. Ask one, or an administrator for the role.")
-    usecase = _usecase_id(actor, request.POST.get("usecase", ""))
+    usecase = usecase_id(actor, request.POST.get("usecase", ""))
     return export_response(actor, usecase_id=usecase or None)

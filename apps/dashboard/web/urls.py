@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from apps.dashboard.web import findings, kpis, models_search, phases, portfolio, rates, usecase_edit, usecase_new, usecases, views
+from apps.dashboard.web import asof, findings, kpis, models_search, phases, portfolio, rates, usecase_edit, usecase_new, usecases, views
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -20,6 +20,7 @@ urlpatterns = [
     path("kpis/<uuid:kpi_id>/", kpis.detail, name="kpi"),
     path("kpis/<uuid:kpi_id>/measurements.csv", kpis.as_csv, name="kpi-csv"),
     path("kpis/<uuid:kpi_id>/<slug:what>/", kpis.change, name="kpi-change"),
+    path("asof/", asof.asof, name="asof"),
     path("rates/", rates.rates, name="rates"),
     path("findings/", findings.findings, name="findings"),
     path("models/", include("apps.dashboard.web.models_urls")),

@@ -1,11 +1,13 @@
 """What gateways route by: one signed snapshot of all endpoints, published when it differs from the last."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Prefetch
 
+from apps.audit import past
 from apps.audit import services as audit
 from apps.core.actor import Actor
 from apps.core.canonical import digest_of
@@ -43,6 +45,7 @@ def publish_routing(*, actor: Actor) -> RoutingSnapshot:
     signed_anew = newest is not None and newest.envelope.get("key_id") != orders.key_id(keys.order_key().public_key())
     if newest is None or newest.content_digest != digest or ahead > newest.version or signed_anew:
         version = max(newest.version if newest else 0, ahead) + 1
+        before = _routes_in(newest)
         payload = {"v": 1, "version": version, "issued_at": orders.time_to_text(moment), "endpoints": endpoints}
         newest = RoutingSnapshot.objects.create(
             version=version, envelope=keys.signed(payload), content_digest=digest
@@ -53,10 +56,59 @@ def publish_routing(*, actor: Actor) -> RoutingSnapshot:
             "deployments.routing.published", actor=actor, obj_type="routing", obj_id=str(newest.id), obj_label=f"version {version}",
             after={"version": version, "content_digest": digest, "routes": routes},
         )  # fmt: skip
+        for endpoint in rows:
+            _tell_traffic(actor, endpoint, version, before.get(str(endpoint.id), []))
     TrafficShift.objects.filter(snapshot_version=None).update(snapshot_version=newest.version, published_at=moment)
     # The gateways may route by this very version already, when what was asked for is what it says.
     _confirm_shifts()
+    _tell_taken_up(actor)
     return newest
+
+
+def _routes_in(snapshot: RoutingSnapshot | None) -> dict[str, list[dict[str, Any]]]:
+    """Endpoint id -> its routes in a snapshot."""
+    return {e["id"]: e["routes"] for e in json.loads(snapshot.envelope["payload"])["endpoints"]} if snapshot else {}
+
+
+def _tell_traffic(actor: Actor, endpoint: Any, version: int, before: list[dict[str, Any]]) -> None:
+    """One event for an endpoint whose shares differ from the version before: snapshots are swept, this is kept."""
+    shares = {(r["deployment_id"], r["weight"], r["shadow"]) for r in before}
+    if shares == {(str(d.id), d.weight, d.role == Deployment.Role.SHADOW) for d in endpoint.ready}:
+        return
+    leading = max(endpoint.ready, key=lambda d: d.weight, default=None)
+    audit.record(
+        "deployments.traffic.changed", actor=actor, obj_type="endpoint", obj_id=str(endpoint.id), obj_label=endpoint.name,
+        usecase_id=str(endpoint.usecase_id), decision_id=str(leading.decision_id) if leading else None,
+        before={"routes": [{"deployment_id": r["deployment_id"], "model_version": r["model_version"], "weight": r["weight"]} for r in before]},
+        after={
+            "routing_version": version, "endpoint": endpoint.slug, "environment": endpoint.environment,
+            "routes": [
+                {
+                    "deployment_id": d.id, "model_version": d.model_version_label, "artifact_digest": d.artifact_digest,
+                    "decision_id": d.decision_id, "host": d.host.name, "role": d.role, "weight": d.weight,
+                }
+                for d in endpoint.ready
+            ],
+        },
+    )  # fmt: skip
+
+
+def _tell_taken_up(actor: Actor) -> None:
+    """One event for each version by which all gateways seen lately route, when they have come to it."""
+    oldest = min((g.version for g in selectors.gateways()), default=0)
+    if oldest <= _last_taken_up():
+        return
+    _queue_up()
+    if _last_taken_up() < oldest <= selectors.newest_routing_version():
+        audit.record(
+            "deployments.routing.taken_up", actor=actor, obj_type="routing", obj_id=str(oldest), obj_label=f"version {oldest}",
+            after={"version": oldest, "gateways": [{"name": g.name, "version": g.version} for g in selectors.gateways()]},
+        )  # fmt: skip
+
+
+def _last_taken_up() -> int:
+    last = past.last("deployments.routing.taken_up")
+    return int(last["after"]["version"]) if last else 0
 
 
 def _queue_up() -> None:
@@ -67,7 +119,7 @@ def _queue_up() -> None:
 def _rows() -> Any:
     keys = EndpointKey.objects.filter(revoked_at=None).order_by("prefix")
     running = Deployment.objects.filter(desired="running", observed=Deployment.Observed.READY).exclude(url="")
-    running = running.select_related("model_version__model").order_by("id")
+    running = running.select_related("model_version__model", "host").order_by("id")
     return Endpoint.objects.prefetch_related(
         Prefetch("keys", keys, to_attr="live_keys"), Prefetch("deployments", running, to_attr="ready")
     ).order_by("slug")
@@ -131,6 +183,7 @@ def confirm_routing(*, actor: Actor, version: int) -> None:
     if version > newest:
         outbox.put("deployments.publish_routing", {})
     _confirm_shifts()
+    _tell_taken_up(actor)
 
 
 def _confirm_shifts() -> None:
