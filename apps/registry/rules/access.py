@@ -11,7 +11,7 @@ from apps.core.errors import Invalid, NotAllowed, NotFound
 # What MLflow's client still says to a run when it ends: nothing that a decision stands on.
 RUN_ENDS = frozenset({"run_id", "run_uuid", "status", "end_time"})
 VERBS = ("read", "log", "register", "edit", "delete", "alias", "admin")
-OBJ_TYPES = ("experiment", "run", "model", "version", "loggedmodel", "trace", "artifact", "dataset", "none")
+OBJ_TYPES = ("experiment", "run", "model", "version", "loggedmodel", "trace", "artifact", "dataset", "scorer", "labelschema", "reviewqueue", "issue", "none")
 # Environments that the two stages of MLflow stand for; the others take a version out of one.
 STAGE_ENVIRONMENTS = {"production": "production", "staging": "pilot"}
 

@@ -70,7 +70,7 @@ def check_access(*, actor: Actor, verb: str, obj_type: str, key: Mapping[str, An
     standings = [sights.standing_to_model(actor, name) for name in subject.models]
     standings += [sights.standing_to_experiment(actor, experiment) for experiment in subject.experiments]
     # Nothing of anybody's yet: who may write at all may; what cannot be placed only those who see everything may touch.
-    placed = obj_type not in {"run", "loggedmodel", "trace", "artifact"}
+    placed = obj_type not in {*locate.BY_ID, "artifact"}
     nowhere = Standing(sees=placed or actor.sees_everything, unclaimed=True)
     access.check_right(actor, verb, reduce(and_, standings) if standings else nowhere, subject.label)
     if verb == "read":
@@ -101,12 +101,9 @@ def _subject(verb: str, obj_type: str, key: Mapping[str, Any]) -> Subject:
         found.experiments.append(experiment)
     elif (named := text("experiment_name")) and verb not in {"log", "register"}:
         found.experiments.append(locate.experiment_named(named))
-    if found.run_id:
-        found.experiments.append(locate.run(found.run_id))
-    if found.model_id:
-        found.experiments.append(locate.logged_model(found.model_id))
-    if trace := text("trace_id"):
-        found.experiments.append(locate.trace(trace))
+    for its_id, place_of in locate.BY_ID.values():
+        if each := text(its_id):
+            found.experiments.append(place_of(each))
     inside = access.experiment_of_path(found.path) if obj_type == "artifact" else ""
     if inside and not found.models and not found.run_id and not found.model_id:
         found.experiments.append(inside)
