@@ -159,6 +159,13 @@ CHECKS: dict[str, Check] = {
                 "allow_warnings": Parameter(bool, True, "names the scanner does not know are no reason to fail"),
             },
         ),
+        Check(
+            "registry.signature_verified", "The files are signed by a key that is trusted", _about_version(more_checks.signature_verified),
+            {
+                "keys": Parameter(str, "", "names of the keys that count, separated by commas; empty: all that are trusted"),
+                "whole": Parameter(bool, True, "every file has to be signed; false: the signed ones are enough"),
+            },
+        ),
         Check("registry.digest_known", "The artifact is digested and unchanged", digest_known),
     )
 }  # fmt: skip

@@ -71,6 +71,7 @@ ROWS = [
         (f"{T3}/{{trace}}/assessments/a-1", {}), (f"{X}/get-trace-artifact", {"request_id": "{trace}"}),
         (f"{X3}/get-trace-artifact", {"request_id": "{trace}"}),
         (f"{S}/list", EXP), (f"{S}/list", {"experiment_ids": "{experiment}"}, EMPTY), (f"{S}/versions", EXP | {"name": "polite"}),
+        (f"{S}/online-configs", {"scorer_ids": "any"}, OURS),
         (f"{S}/get", EXP | {"name": "polite"}), (f"{LS}/get", SCHEMA, TOLD), (f"{LS}/get-by-name", EXP | {"name": "tone"}), (f"{LS}/list", EXP),
         (f"{Q}/get", QUEUE, TOLD), (f"{Q}/get-by-name", EXP | {"name": "mine"}), (f"{Q}/list", EXP), (f"{Q}/items/list", QUEUE),
         (f"{I}/{{issue}}", {}, TOLD),
@@ -122,7 +123,7 @@ ROWS = [
         (f"{L}/{{logged}}/tags/team", {}, HIDDEN, ONCE_DECIDED), (f"{D}/{{dataset}}/tags/team", {}), (f"{T2}/{{trace}}/tags", {"key": "team"}),
         (f"{T3}/{{trace}}/tags", {"key": "team"}), (f"{T3}/{{trace}}/assessments/a-1", {}),
     ),
-    *rows("PUT", "log", (NOTE, "file"), (WEIGHTS, "file", HIDDEN, ALWAYS)),
+    *rows("PUT", "log", (NOTE, "file", HIDDEN, ONCE_DECIDED), (WEIGHTS, "file", HIDDEN, ALWAYS)),
     *rows(
         "POST", "register",
         (f"{R}/create", {"name": "brand-new"}, NOTHING), (f"{V}/create", {"name": "{model}", "source": "runs:/{run}/model", "run_id": "{run}"}),
@@ -145,7 +146,7 @@ ROWS = [
     # Owning or having made it is not enough to delete it.
     *rows(
         "DELETE", "delete",
-        (f"{R}/delete", M, HIDDEN, ONCE_DECIDED), (f"{V}/delete", MV, HIDDEN, ONCE_DECIDED), (NOTE, {}), (WEIGHTS, {}, HIDDEN, ALWAYS),
+        (f"{R}/delete", M, HIDDEN, ONCE_DECIDED), (f"{V}/delete", MV, HIDDEN, ONCE_DECIDED), (NOTE, {}, HIDDEN, ONCE_DECIDED), (WEIGHTS, {}, HIDDEN, ALWAYS),
         (f"{L}/{{logged}}", {}, HIDDEN, ONCE_DECIDED), (f"{D}/{{dataset}}", {}), (f"{D}/{{dataset}}/records", {"dataset_record_ids": ["r"]}),
         (f"{S}/delete", EXP | {"name": "polite"}), (f"{LS}/delete", SCHEMA),
     ),

@@ -284,12 +284,15 @@ def _guard_trace(actor: Actor, verb: str, subject: Subject, key: Mapping[str, An
 
 def _guard_logged_model(actor: Actor, verb: str, subject: Subject, key: Mapping[str, Any], sent: Mapping[str, Any]) -> None:
     if subject.model_id:
-        behind = Q(source__contains=f"/{subject.model_id}") | Q(artifact_root__contains=f"/models/{subject.model_id}/")
-        _refuse_behind(actor, verb, "logged model", behind)
+        _refuse_behind(actor, verb, "logged model", _stands_on(subject.model_id))
+
+
+def _stands_on(model_id: str) -> Q:
+    return Q(source__contains=f"/{model_id}") | Q(artifact_root__contains=f"/models/{model_id}/")
 
 
 def _guard_artifact(actor: Actor, verb: str, subject: Subject, key: Mapping[str, Any], sent: Mapping[str, Any]) -> None:
-    """The files of a registered version are those it was registered with."""
+    """The files of a registered version are those it was registered with; those beside it stay as a gate or decision found them."""
     path = subject.path.strip("/")
     if not path:
         return
@@ -298,6 +301,11 @@ def _guard_artifact(actor: Actor, verb: str, subject: Subject, key: Mapping[str,
             f"The file belongs to the registered version {holder.label}, whose files are frozen. Register a new version instead and request "
             f"its gate at {_page(actor, holder)}."
         )
+    owner = access.owner_of_path(path)
+    if run_id := owner.get("run_id"):
+        _refuse_behind(actor, verb, "folder of this run", Q(run_id=run_id))
+    elif model_id := owner.get("model_id"):
+        _refuse_behind(actor, verb, "folder of this logged model", _stands_on(model_id))
 
 
 def _refuse_behind(actor: Actor, verb: str, what: str, behind: Q) -> None:

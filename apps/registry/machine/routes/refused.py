@@ -140,7 +140,6 @@ NAMED: dict[str, tuple[int, str, str]] = {
         "Scoring that MLflow would run on its server by itself is not open through Gatehouse. Run the scorer in your own process.",
         """
         PUT /api/3.0/mlflow/scorers/online-config
-        GET /api/3.0/mlflow/scorers/online-configs
         """,
     ),
     "demo": (
@@ -218,6 +217,8 @@ def _pattern(path: str) -> re.Pattern[str]:
     return re.compile((whole[: -len(inner)] if ends else whole).replace(inner, "[^/]+") + (".+" if ends else ""), re.DOTALL)
 
 
+# Names of MCP servers may hold slashes, so that their addresses have any number of parts.
+BELOW = {"/api/3.0/mlflow/mcp-servers/": "mcp"}
 EXACT = {(method, path): name for name in NAMED for method, path in lines(name) if "{}" not in path}
 _PATTERNS = [(method, _pattern(path), name) for name in NAMED for method, path in lines(name) if "{}" in path]
 
@@ -226,7 +227,8 @@ def name_of(method: str, path: str) -> str:
     """The name under which a path (written with `/api`) is refused, or "" when it is not on the list."""
     if found := EXACT.get((method, path)):
         return found
-    return next((name for m, pattern, name in _PATTERNS if m == method and pattern.fullmatch(path)), "")
+    found = next((name for m, pattern, name in _PATTERNS if m == method and pattern.fullmatch(path)), "")
+    return found or next((name for start, name in BELOW.items() if path.startswith(start)), "")
 
 
 def why(method: str, path: str) -> tuple[int, str]:

@@ -14,6 +14,8 @@ SCORERS = (
     Route("GET", f"{S}/list", "read", "experiment", policy="narrow", special="one-or-many"),
     Route("GET", f"{S}/versions", "read", "scorer", EXPERIMENT),
     Route("GET", f"{S}/get", "read", "scorer", EXPERIMENT),
+    # None can be set, so there are none; the client asks with every list.
+    Route("GET", f"{S}/online-configs", policy="ours", special="online"),
     Route("DELETE", f"{S}/delete", "delete", "scorer", EXPERIMENT),
 )
 SCHEMAS = (
