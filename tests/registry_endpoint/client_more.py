@@ -74,9 +74,7 @@ def queues(experiment, schema_id, trace_id):
 
 def issues(experiment, trace_id):
     store = TracingClient().store
-    made = store.create_issue(
-        experiment_id=experiment, name="rude", description="It sounds rude.", status="open", created_by="somebody else"
-    )
+    made = store.create_issue(experiment_id=experiment, name="rude", description="It sounds rude.", created_by="somebody else")
     print("found by", made.created_by)
     assert store.get_issue(made.issue_id).name == "rude"
     assert store.update_issue(made.issue_id, name="ruder").name == "ruder"
