@@ -187,6 +187,12 @@ def test_an_evidence_tag_set_round_the_portal_is_a_finding_until_a_decision_says
     assert _open(row) == [] and decisions.is_live(decision.id)
 
 
+def _settled(row):
+    """A reading after what was just written has landed."""
+    ModelVersion.objects.filter(id=row.id).update(writing_until=now())
+    services.sync_version(name=row.model.name, version=1)
+
+
 def _beside(caller, row, data=b"why", method="PUT"):
     where = f"/api/2.0/mlflow-artifacts/artifacts/{row.experiment_id}/{row.run_id}/artifacts/reports/shap.html"
     return caller(method, where, raw=data, content_type="application/octet-stream")
@@ -198,7 +204,7 @@ def test_files_beside_a_version_are_frozen_with_it_and_refused_once_it_is(endpoi
     assert _beside(engineer, row).status_code == 200
     with pytest.raises(Conflict, match="has just written"):
         services.freeze_version(actor=system, version_id=row.id)
-    services.sync_version(name=row.model.name, version=1)
+    _settled(row)
     kept = services.freeze_version(actor=system, version_id=row.id)
     assert kept.facts["beside"] == {"reports/shap.html": 3} and kept.facts["beside_digest"].startswith("sha256:")
     for answer in (_beside(engineer, row, b"other"), _beside(endpoint("admin"), row, method="DELETE")):
@@ -210,7 +216,7 @@ def test_files_put_beside_a_frozen_version_round_the_portal_are_found_held_and_r
     engineer = endpoint()
     row = ready(engineer)
     _beside(engineer, row)
-    services.sync_version(name=row.model.name, version=1)
+    _settled(row)
     services.freeze_version(actor=system, version_id=row.id)
     decision = decide(row)
     folder = artifact_folder / row.experiment_id / row.run_id / "artifacts"

@@ -79,7 +79,7 @@ def issues(experiment, trace_id):
     assert store.get_issue(made.issue_id).name == "rude"
     assert store.update_issue(made.issue_id, name="ruder").name == "ruder"
     assert [i.name for i in store.search_issues(experiment_id=experiment)] == ["ruder"]
-    assert mlflow.log_issue(trace_id=trace_id, issue_id=made.issue_id).name == "ruder"
+    assert mlflow.log_issue(trace_id=trace_id, issue_id=made.issue_id).assessment_id
 
 
 def assessments(trace_id):

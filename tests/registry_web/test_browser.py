@@ -48,7 +48,7 @@ def pages(system, make_user, actor_of):
         findings=[{"path": "weights/w.bin", "level": "warning", "what": "odd_package.loader is not known to be harmless."}],
     )  # fmt: skip
     registry.trust_key(actor=boss, name="Release team", pem=(SIGNED / "key.pub.pem").read_text())
-    registry.trust_key(actor=boss, name="Example Ltd, root of 2026", pem=(SIGNED / "root.pem").read_text())
+    registry.trust_key(actor=boss, name="Example Ltd: root of 2026", pem=(SIGNED / "root.pem").read_text())
     old = registry.trust_key(actor=boss, name="Old laptop", pem=(SIGNED / "key384.pub.pem").read_text())
     registry.retire_key(actor=boss, key_id=old.id, because="The laptop was lost on a train.")
     given = {"actor": system, "model": two.model, "version": two}
