@@ -193,9 +193,10 @@ def _settled(row):
     services.sync_version(name=row.model.name, version=1)
 
 
-def _beside(caller, row, data=b"why", method="PUT"):
+def _beside(caller, row, data=b"why"):
+    """Put a file into the folder of the version's run; without data delete it."""
     where = f"/api/2.0/mlflow-artifacts/artifacts/{row.experiment_id}/{row.run_id}/artifacts/reports/shap.html"
-    return caller(method, where, raw=data, content_type="application/octet-stream")
+    return caller("PUT", where, raw=data, content_type="application/octet-stream") if data else caller("DELETE", where, {})
 
 
 def test_files_beside_a_version_are_frozen_with_it_and_refused_once_it_is(endpoint, ready, system, artifact_folder):
@@ -207,7 +208,7 @@ def test_files_beside_a_version_are_frozen_with_it_and_refused_once_it_is(endpoi
     _settled(row)
     kept = services.freeze_version(actor=system, version_id=row.id)
     assert kept.facts["beside"] == {"reports/shap.html": 3} and kept.facts["beside_digest"].startswith("sha256:")
-    for answer in (_beside(engineer, row, b"other"), _beside(endpoint("admin"), row, method="DELETE")):
+    for answer in (_beside(engineer, row, b"other"), _beside(endpoint("admin"), row, b"")):
         assert answer.status_code == 403 and "folder of this run" in answer.json()["message"] and "/gates/new/" in answer.json()["message"]
     assert (artifact_folder / row.experiment_id / row.run_id / "artifacts/reports/shap.html").read_bytes() == b"why"
 

@@ -106,7 +106,7 @@ def prompts(name, run, trace_id):
     client.delete_prompt_version_tag(prompt, "1", "k")
     client.set_prompt_alias(prompt, "draft", 1)
     assert client.get_prompt_version_by_alias(prompt, "draft").version == 1
-    client.link_prompt_version_to_run(prompt, 1, run)
+    client.link_prompt_version_to_run(run, f"prompts:/{prompt}/1")
     logged = client.create_logged_model(client.get_run(run).info.experiment_id, "with-prompt", source_run_id=run)
     client.link_prompt_version_to_model(prompt, "1", logged.model_id)
     client.link_prompt_versions_to_trace([made], trace_id)

@@ -83,7 +83,7 @@ def test_an_engineer_judges_traces_and_uses_the_fluent_functions(script, endpoin
 def test_what_is_refused_says_why_in_the_clients_own_exception(script, endpoint):
     status, said = script(endpoint("admin"), file="client_refused.py")
     assert status == 0, said[-4000:]
-    found = json.loads(next(line for line in said.splitlines() if line.startswith("{\"create_webhook")))
+    found = json.loads(next(line for line in said.splitlines() if line.startswith('{"create_webhook')))
     assert set(found) == set(REFUSED)
     wrong = {method: words for method, words in found.items() if REFUSED[method] not in words}
     assert not wrong, json.dumps(wrong, indent=1)

@@ -18,7 +18,7 @@ from tests.registry.test_sign_models import SIGNED
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 PAGES = REPO / "docs/how-to"
 # A fenced block of Python or an indented block for the shell. What is fenced as something else is to read.
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$|((?:^    .*\n)(?:(?:    .*)?\n)*)", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$|((?:^    [^\n]*\n)+)", re.MULTILINE | re.DOTALL)
 
 
 def blocks(page):

@@ -36,7 +36,14 @@ PEOPLE = {
     "engineer, the owner": ("ml_engineer", WORK | {"edit"}, False),
     "administrator": ("admin", WORK | {"edit", "delete"}, False),
 }
-PLACED = (("run", "run"), ("loggedmodel", "logged"), ("trace", "trace"), ("labelschema", "schema"), ("reviewqueue", "queue"), ("issue", "issue"))
+PLACED = (
+    ("run", "run"),
+    ("loggedmodel", "logged"),
+    ("trace", "trace"),
+    ("labelschema", "schema"),
+    ("reviewqueue", "queue"),
+    ("issue", "issue"),
+)
 OBJECTS = ("seen", "hidden", "decided")
 NUMBERS = {"seen": "910001", "hidden": "910002", "decided": "910003"}
 
