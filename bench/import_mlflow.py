@@ -89,7 +89,7 @@ def bring_over(source: str, environment: dict[str, str], state: Path, workers: i
             process.wait()
             print(f"killed with {finished(state):,} models through", file=sys.stderr)
             return time.monotonic() - started
-        time.sleep(1)
+        time.sleep(0.1)
     out, _ = process.communicate()
     said = json.loads(out)
     if process.returncode or said["problems"]:
