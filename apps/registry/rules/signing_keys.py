@@ -84,8 +84,8 @@ def describe(pem: str) -> Described:
         curve = _curve(key)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise refused("It cannot be read.") from error
-    plain = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return Described("key", hashlib.sha256(plain).hexdigest(), f"EC key on {curve}", plain.decode())
+    data = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return Described("key", hashlib.sha256(data).hexdigest(), f"EC key on {curve}", data.decode())
 
 
 def signer(signature: Mapping[str, Any], trusted: Sequence[Trusted]) -> Found:
