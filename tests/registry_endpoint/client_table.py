@@ -51,7 +51,7 @@ GENAI = {
     **dict.fromkeys(
         (
             "Agent", "ConversationSimulator", "EvaluationDatasetVersion", "LabelingSession", "ReviewApp", "Scorer", "ScorerScheduleConfig",
-            "datasets", "disable_git_model_versioning", "enable_git_model_versioning", "judges", "make_judge", "make_scorer_ensemble", "scorer",
+            "datasets", "disable_git_model_versioning", "enable_git_model_versioning", "judges", "make_judge", "make_scorer_ensemble", "scorer", "scorers",
             "test_agent", "to_predict_fn",
         ),
         LOCAL,
