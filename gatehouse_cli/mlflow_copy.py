@@ -11,7 +11,7 @@ STORE = "/api/2.0/mlflow-artifacts/artifacts"
 ORIGIN, ORIGIN_RUN, ORIGIN_STAGE, ORIGIN_AT = "imported.from", "imported.run", "imported.stage", "imported.created_at_ms"
 # MLflow's own bookkeeping of where files lie, which differs here.
 LEFT_BEHIND = ("mlflow.log-model.history", "mlflow.loggedArtifacts", "mlflow.parentRunId", "mlflow.rootRunId")
-MOST_METRICS, MOST_PARAMS, MOST_TAGS = 1000, 100, 100
+MOST_IN_BATCH, MOST_PARAMS = 1000, 100
 
 
 class Problem(Exception):
@@ -44,6 +44,7 @@ class Copier:
         self.source, self.target, self.state, self.run_artifacts = source, target, state, run_artifacts
         self._locks: dict[str, threading.Lock] = {}
         self._making = threading.Lock()
+        self._last = threading.local()
 
     def _alone(self, key: str) -> threading.Lock:
         """The lock of one thing, so that two models that share it copy it once."""
@@ -139,7 +140,7 @@ class Copier:
             found = list(self._walk(f"{API}/logged-models/{model_id}/artifacts/directories", "artifact_directory_path", "", {}))
             return f"model-{model_id}", [(p, base + urllib.parse.quote(p, safe=""), s) for p, s in found]
         if run_id:
-            info = self.source.get(f"{API}/runs/get", run_id=run_id)["run"]["info"]
+            info = (self._read_run(run_id) or {"info": {}})["info"]
             root = str(info.get("artifact_uri", "")).rstrip("/")
             where = where if not where.startswith(f"runs:/{run_id}/") else f"{root}/{where.removeprefix(f'runs:/{run_id}/')}"
             if root and (where.rstrip("/") + "/").startswith(f"{root}/") and where.rstrip("/") != root:
@@ -221,8 +222,13 @@ class Copier:
         """The run, or None when its version outlived it."""
         if not run_id:
             return None
+        # One version asks twice in a row.
+        if getattr(self._last, "run_id", None) == run_id:
+            return dict(self._last.run)
         try:
-            return dict(self.source.get(f"{API}/runs/get", run_id=run_id)["run"])
+            self._last.run = dict(self.source.get(f"{API}/runs/get", run_id=run_id)["run"])
+            self._last.run_id = run_id
+            return dict(self._last.run)
         except ServerError as error:
             if error.status == 404:
                 return None
@@ -249,12 +255,13 @@ class Copier:
     def _fill(self, run_id: str, run: dict[str, Any], source_id: str) -> None:
         """Parameters, every point of every metric, datasets, and the end. Repeating it adds nothing: MLflow keeps equal points once."""
         data = run.get("data", {})
-        params = data.get("params", [])
-        for start in range(0, len(params), MOST_PARAMS):
-            self.target.send(f"{API}/runs/log-batch", {"run_id": run_id, "params": params[start : start + MOST_PARAMS]})
+        params = list(data.get("params", []))
         points = [p for m in data.get("metrics", []) for p in self._history(source_id, m)]
-        for start in range(0, len(points), MOST_METRICS):
-            self.target.send(f"{API}/runs/log-batch", {"run_id": run_id, "metrics": points[start : start + MOST_METRICS]})
+        # Both in one call as long as they fit: most runs need one.
+        while params or points:
+            body = {"run_id": run_id, "params": params[:MOST_PARAMS], "metrics": points[: MOST_IN_BATCH - MOST_PARAMS]}
+            self.target.send(f"{API}/runs/log-batch", {k: v for k, v in body.items() if v})
+            params, points = params[MOST_PARAMS:], points[MOST_IN_BATCH - MOST_PARAMS :]
         if inputs := run.get("inputs", {}).get("dataset_inputs"):
             # MLflow keeps a dataset once an experiment, and refuses one of two that come at the same moment.
             with self._alone("datasets"):

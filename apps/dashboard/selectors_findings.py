@@ -51,7 +51,7 @@ def lines(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[Line]:
         if isinstance(was, Mapping) or isinstance(now, Mapping):
             before, after = _mapping(was), _mapping(now)
             out += [
-                Line(f"{_plain(name)}: {key}", _words(before.get(key)), _words(after.get(key)))
+                Line(f"{_plain(name)}: {key}", _measured(name, before.get(key)), _measured(name, after.get(key)))
                 for key in sorted({*before, *after})
                 if before.get(key) != after.get(key) or (key in before) != (key in after)
             ]
@@ -66,6 +66,11 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _plain(name: str) -> str:
     return name.replace("_", " ")
+
+
+def _measured(name: str, value: Any) -> str:
+    """Sizes of files have a unit."""
+    return f"{value:,} bytes" if name == "beside" and isinstance(value, int) else _words(value)
 
 
 def _words(value: Any) -> str:

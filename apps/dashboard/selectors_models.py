@@ -11,7 +11,7 @@ from apps.decisions.models import Decision
 from apps.deployments.models import Deployment
 from apps.registry import rules, selectors
 from apps.registry.models import AliasRecord, ModelVersion, RegisteredModel
-from apps.registry.selectors import cards, evaluations, scans
+from apps.registry.selectors import cards, evaluations, scans, signing_keys
 from apps.usecases.models import UseCase
 
 SHOWN = 200
@@ -113,10 +113,12 @@ def version(actor: Actor, name: str, number: int) -> VersionPage:
 def more(version: ModelVersion) -> dict[str, Any]:
     """What the page of a version leads on to, in short: counts, and the version before it."""
     before = ModelVersion.objects.filter(model_id=version.model_id, version__lt=version.version).order_by("-version").first()
+    scan = scans.newest(version)
     return {
         "evaluations": len(evaluations.in_force(version)),
         "failures": cards.failure_modes(version.model, version=version.version).count(),
-        "scan": scans.newest(version),
+        "scan": scan,
+        "judged": signing_keys.judged(scan),
         "previous": before.version if before else None,
     }
 

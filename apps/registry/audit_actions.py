@@ -26,6 +26,8 @@ ACTIONS = {
     "registry.lineage.received": "Lineage of a run was reported by another tool",
     "registry.scan.requested": "A scan of a model version's files was asked for",
     "registry.artifact.scanned": "A model version's files were scanned",
+    "registry.signing_key.trusted": "A key was trusted to sign models",
+    "registry.signing_key.retired": "A key that signed models is trusted no more",
     "registry.alias.moved": "An alias was pointed at a model version",
     "registry.alias.removed": "An alias was removed",
     "registry.artifact.downloaded": "A serving host downloaded a model version",

@@ -9,6 +9,7 @@ from apps.core.evidence import Check, CheckResult, EvidenceSubject, Parameter, f
 from apps.registry import evidence_evaluations as more_checks
 from apps.registry import rules, selectors
 from apps.registry.models import ModelVersion
+from apps.registry.selectors import cards
 
 READER = Actor.system("gate evidence")
 NO_VERSION = "The gate names no model version. Choose one when you open it."
@@ -33,19 +34,28 @@ def _source(version: ModelVersion) -> str:
 
 @_about_version
 def card_complete(version: ModelVersion, subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult:
-    """Every needed field of the card is filled in."""
+    """Every part of the card that is needed, or that the policy asks for beside them, is written; figures have intervals if it asks so."""
     card = selectors.card_fields(version)
-    state = rules.completeness(card)
+    also = [name.strip() for name in parameters["parts"].split(",") if name.strip()]
+    if unknown := [name for name in also if name not in {*rules.CARD_FIELDS, "all"}]:
+        return failed(
+            "", f"The policy asks for {unknown[0]!r}, which is no part of a card. Its owner can choose of {', '.join(rules.CARD_FIELDS)}."
+        )
+    wanted = [n for n in rules.CARD_FIELDS if n in rules.CARD_NEEDED or n in also or "all" in also]
+    lacking = rules.missing_in_card(card, wanted)
+    figures = cards.figures(version) if parameters["intervals"] else []
+    bare = sorted({str(f["name"]) for f in figures if f.get("low") is None or f.get("high") is None})
     more = {
-        "asked": f"all {state.total} needed fields",
-        "source": f"{_source(version)}card/",
-        "source_digest": digest_of(card),
-        "figure": float(state.filled),
-        "threshold": float(state.total),
-    }
-    found = f"{state.filled} of {state.total} fields filled in"
-    if state.missing:
-        return failed(found, f"Fill in {', '.join(name.replace('_', ' ') for name in state.missing)} on the model card.", **more)
+        "asked": f"all {len(wanted)} needed fields" + (", and figures with intervals" if parameters["intervals"] else ""),
+        "source": f"{_source(version)}card/", "source_digest": digest_of([card, figures] if figures else card),
+        "figure": float(len(wanted) - len(lacking)), "threshold": float(len(wanted)),
+    }  # fmt: skip
+    found = f"{len(wanted) - len(lacking)} of {len(wanted)} fields filled in"
+    if lacking:
+        return failed(found, f"Fill in {', '.join(name.replace('_', ' ') for name in lacking)} on the model card.", **more)
+    if parameters["intervals"] and (bare or not figures):
+        which = f" for {', '.join(bare[:5])}" if bare else ""
+        return failed(found, f"The card prints no interval{which}. Attach an evaluation with counts, intervals or standard errors.", **more)
     return passed(found, **more)
 
 
@@ -125,7 +135,13 @@ def digest_known(version: ModelVersion, subject: EvidenceSubject, parameters: di
 CHECKS: dict[str, Check] = {
     check.name: check
     for check in (
-        Check("registry.card_complete", "The model card is complete", card_complete),
+        Check(
+            "registry.card_complete", "The model card is complete", card_complete,
+            {
+                "parts": Parameter(str, "", "parts asked for beside those that always are, separated by commas, such as explainability; or all"),
+                "intervals": Parameter(bool, False, "every figure that the card prints has an interval"),
+            },
+        ),
         Check(
             "registry.evaluation_present", "The model was evaluated on data it did not learn from", evaluation_present,
             {
@@ -157,6 +173,13 @@ CHECKS: dict[str, Check] = {
             {
                 "allow_pickle": Parameter(bool, True, "pickles may be among the files; false: only formats that run no code when loaded"),
                 "allow_warnings": Parameter(bool, True, "names the scanner does not know are no reason to fail"),
+            },
+        ),
+        Check(
+            "registry.signature_verified", "The files are signed by a key that is trusted", _about_version(more_checks.signature_verified),
+            {
+                "keys": Parameter(str, "", "names of the keys that count, separated by commas; empty: all that are trusted"),
+                "whole": Parameter(bool, True, "every file has to be signed; false: the signed ones are enough"),
             },
         ),
         Check("registry.digest_known", "The artifact is digested and unchanged", digest_known),

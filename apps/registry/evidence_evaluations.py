@@ -7,7 +7,7 @@ from apps.core.evidence import CheckResult, EvidenceSubject, failed, missing, pa
 from apps.registry.models import ModelVersion
 from apps.registry.rules.evaluations import worst
 from apps.registry.selectors import evaluations as reads
-from apps.registry.selectors import scans
+from apps.registry.selectors import scans, signing_keys
 
 
 def _source(version: ModelVersion) -> str:
@@ -125,4 +125,29 @@ def artifact_scanned(version: ModelVersion, subject: EvidenceSubject, parameters
         return failed(found, f"{pickles[0]} is a pickle. Save the model in a format that runs no code (skops, safetensors, ONNX).", **more)
     if warnings and not parameters["allow_warnings"]:
         return failed(found, f"{warnings[0]['path']}: {warnings[0]['what']} Look at it, or save the model in another format.", **more)
+    return passed(found, **more)
+
+
+def signature_verified(version: ModelVersion, subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult:
+    """A key that administrators trust now has signed the files, and they are as they were signed."""
+    scan, wanted = scans.newest(version), _names(parameters["keys"])
+    by = f" of {', '.join(wanted)}" if wanted else " that is trusted"
+    what = "every file" if parameters["whole"] else "the files"
+    more: dict[str, Any] = {
+        "asked": f"{what} signed by a key{by}", "source": f"/api/v1/models/{version.model.name}/versions/{version.version}/scans/",
+    }  # fmt: skip
+    judged = signing_keys.judged(scan)
+    if scan is None or judged is None or scan.artifact_digest != version.artifact_digest:
+        return missing(f"The files of {version.label} have not been scanned for a signature. Ask for a scan on the version's page.", **more)
+    if judged.state == "none":
+        return missing("No signature is among the files. Sign the model's folder with model_signing, then register a new version.", **more)
+    more["source_digest"] = digest_of([scan.artifact_digest, scan.signature, judged.state, judged.key])
+    found = f"{judged.state}: {judged.key}" if judged.key else judged.state
+    enough = {"verified"} if parameters["whole"] else {"verified", "partly"}
+    if judged.state not in enough:
+        return failed(found, judged.words, **more)
+    if wanted and judged.key not in wanted:
+        return failed(
+            found, f"{judged.key} is trusted, and the policy asks for {' or '.join(wanted)}. Have it signed with that key.", **more
+        )
     return passed(found, **more)

@@ -60,6 +60,8 @@ DOORS: dict[str, tuple[str, str]] = {
     "gates/<uuid:gate_id>/revoke/": ("POST decisions/{decision_id}/revoke/", "revoke_decision"),
     "usecases/new/": ("POST usecases/", "create_usecase"),
     "rates/": ("POST rate-cards/", "set_rate_card"),
+    "signing-keys/": ("POST signing-keys/", "trust_key"),
+    "signing-keys/<uuid:key_id>/retire/": ("POST signing-keys/{key_id}/retire/", "retire_key"),
     "models/<str:name>/versions/<int:number>/": ("PATCH models/{name}/versions/{number}/card/", "save_card"),
     "notices/by-email/": ("PUT notices/by-email/", "choose_mail"),
     "webhooks/": ("POST webhooks/", "add_webhook"),

@@ -26,10 +26,14 @@ def of_everybody(portal: RunningPortal) -> list[str]:
 def of_the_engineer(portal: RunningPortal) -> list[str]:
     ctx = portal.ctx
     endpoint, model, version = ctx["production"]["slug"], ctx.model_name, ctx["versions"][2]["number"]
+    of_version = f"/models/{model}/versions/{version}"
     return [
         "/endpoints/", "/endpoints/new/", f"/endpoints/{endpoint}/", f"/endpoints/{endpoint}/monitoring/", "/hosts/", "/rates/",
-        "/models/", f"/models/{model}/", f"/models/{model}/versions/{version}/", f"/load-tests/{first(ctx.engineer.pages('load-tests/'))}/",
+        "/models/", f"/models/{model}/", f"{of_version}/", f"/load-tests/{first(ctx.engineer.pages('load-tests/'))}/",
         "/usecases/new/", f"/usecases/{ctx['usecase']}/edit/", "/gates/new/", f"/gates/new/?usecase={ctx['usecase']}",
+        "/models/?governed=false", "/findings/", "/signing-keys/", "/datasets/", f"/search/?q={model}", f"/models/{model}/owner/",
+        f"/models/{model}/compare/?versions=1,2", f"/models/{model}/failure-modes/",
+        *(f"{of_version}/{part}/" for part in ("card", "scan", "lineage", "evaluations", "history")),
     ]  # fmt: skip
 
 
@@ -44,7 +48,7 @@ def of_the_auditor(portal: RunningPortal) -> list[str]:
 
 
 PEOPLE: list[tuple[str, Callable[[RunningPortal], list[str]]]] = [
-    ("sponsor", of_everybody), ("engineer", of_the_engineer), ("risk", of_approvers), ("auditor", of_the_auditor), ("admin", lambda _: ["/rates/"]),
+    ("sponsor", of_everybody), ("engineer", of_the_engineer), ("risk", of_approvers), ("auditor", of_the_auditor), ("admin", lambda _: ["/rates/", "/signing-keys/"]),
 ]  # fmt: skip
 
 

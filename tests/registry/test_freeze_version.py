@@ -185,3 +185,53 @@ def test_an_evidence_tag_set_round_the_portal_is_a_finding_until_a_decision_says
     decision = decide(row)
     services.look_at_version(name=row.model.name, version=1)
     assert _open(row) == [] and decisions.is_live(decision.id)
+
+
+def _settled(row):
+    """A reading after what was just written has landed."""
+    ModelVersion.objects.filter(id=row.id).update(writing_until=now())
+    services.sync_version(name=row.model.name, version=1)
+
+
+def _beside(caller, row, data=b"why"):
+    """Put a file into the folder of the version's run; without data delete it."""
+    where = f"/api/2.0/mlflow-artifacts/artifacts/{row.experiment_id}/{row.run_id}/artifacts/reports/shap.html"
+    return caller("PUT", where, raw=data, content_type="application/octet-stream") if data else caller("DELETE", where, {})
+
+
+def test_files_beside_a_version_are_frozen_with_it_and_refused_once_it_is(endpoint, ready, system, artifact_folder):
+    engineer = endpoint()
+    row = ready(engineer)
+    assert _beside(engineer, row).status_code == 200
+    with pytest.raises(Conflict, match="has just written"):
+        services.freeze_version(actor=system, version_id=row.id)
+    _settled(row)
+    kept = services.freeze_version(actor=system, version_id=row.id)
+    assert kept.facts["beside"] == {"reports/shap.html": 3} and kept.facts["beside_digest"].startswith("sha256:")
+    for answer in (_beside(engineer, row, b"other"), _beside(endpoint("admin"), row, b"")):
+        assert answer.status_code == 403 and "folder of this run" in answer.json()["message"] and "/gates/new/" in answer.json()["message"]
+    assert (artifact_folder / row.experiment_id / row.run_id / "artifacts/reports/shap.html").read_bytes() == b"why"
+
+
+def test_files_put_beside_a_frozen_version_round_the_portal_are_found_held_and_released(endpoint, ready, system, decide, artifact_folder):
+    engineer = endpoint()
+    row = ready(engineer)
+    _beside(engineer, row)
+    _settled(row)
+    services.freeze_version(actor=system, version_id=row.id)
+    decision = decide(row)
+    folder = artifact_folder / row.experiment_id / row.run_id / "artifacts"
+    (folder / "more.txt").write_text("late")
+    sweep_frozen()
+    (finding,) = _open(row)
+    assert finding.kind == "beside" and "more.txt" in finding.detail and finding.found["beside"] == {"more.txt": 4}
+    assert not decisions.is_live(decision.id)
+    sweep_frozen()
+    assert len(_open(row)) == 1
+    (folder / "more.txt").unlink()
+    sweep_frozen()
+    assert _open(row) == [] and decisions.is_live(decision.id)
+    (folder / "reports/shap.html").write_text("wyh")
+    services.sync_version(name=row.model.name, version=1)
+    (finding,) = _open(row)
+    assert "sizes are the same" in finding.detail and not decisions.is_live(decision.id)

@@ -69,3 +69,23 @@ def test_an_undigested_version_is_missing_and_no_version_at_all_too(endpoint, re
     assert ask("digest_known", row).state == "missing"
     for check in CHECKS.values():
         assert check.run(EvidenceSubject("u"), {}).state == "missing"
+
+
+def test_a_policy_may_ask_for_more_of_the_card_and_for_intervals(system):
+    from tests.registry.test_attach_evaluation import GOOD
+    from tests.registry.world import make_version
+
+    row = make_version()
+    words = "a few plain words"
+    services.save_card(actor=system, version_id=row.id, **dict.fromkeys(rules.CARD_NEEDED, words))
+
+    def run(**parameters):
+        return CHECKS["registry.card_complete"].run(EvidenceSubject(usecase_id="", model_version_id=str(row.id)), parameters)
+
+    assert run().state == "pass" and run().threshold == 7.0
+    assert "explainability" in run(parts="explainability").detail and run(parts="all").threshold == 10.0
+    assert "no part of a card" in run(parts="colour").detail and run(parts="colour").state == "fail"
+    assert "no interval for recall" in run(intervals=True).detail
+    services.attach_evaluation(actor=system, version_id=row.id, document=GOOD)
+    services.save_card(actor=system, version_id=row.id, explainability=words, hardware=words, instructions=words)
+    assert run(parts="all", intervals=True).state == "pass"

@@ -114,9 +114,18 @@ def test_what_is_beside_it_stays_free(ask, version, decide):
     assert ask("log", "run", {"run_id": OTHER_RUN}, key="recall", value=1) == ""
     assert ask("delete", "version", V2) == "" and ask("edit", "version", V1, description="Calls.") == ""
     assert ask("alias", "version", V1 | {"alias": "challenger"}) == "" and ask("edit", "model", MODEL, key="team", value="x") == ""
-    assert ask("log", "artifact", {"path": f"8001/{RUN}/artifacts/notes.txt"}) == ""
+    assert ask("log", "artifact", {"path": f"8001/{OTHER_RUN}/artifacts/notes.txt"}) == ""
     # The client says that the run has ended: nothing stands on that.
     assert ask("log", "run", {"run_id": RUN}, status="FINISHED", end_time=2) == ""
+
+
+def test_files_in_the_folder_of_its_run_stay_as_they_were_decided_on(ask, version, decide):
+    notes = {"path": f"8001/{RUN}/artifacts/notes.txt"}
+    assert ask("log", "artifact", notes) == ""
+    decide(version)
+    for verb in ("log", "delete"):
+        assert "folder of this run cannot be" in ask(verb, "artifact", notes)
+    assert ask("log", "artifact", {"path": f"8001/models/m-{'a' * 32}/artifacts/notes.txt"}) == ""
 
 
 def test_the_gate_to_request_is_named_with_use_case_and_version(ask, version, make_user, actor_of, admin, settings, client):
@@ -141,7 +150,9 @@ def test_a_protected_alias_goes_only_when_nothing_live_stands_behind_it(ask, ver
 
     AliasRecord.objects.create(model=version.model, alias="champion", version=version, decision_id=decision.id, set_at=now())
     key = MODEL | {"alias": "champion"}
-    assert "take its place" in ask("alias", "model", key) and "alias 'champion'" in ask("delete", "version", V1) + ask("alias", "model", key)
+    assert "take its place" in ask("alias", "model", key) and "alias 'champion'" in ask("delete", "version", V1) + ask(
+        "alias", "model", key
+    )
     for stage in ("Archived", "None", "Staging"):
         assert "/gates/new/" in ask("alias", "version", V1, stage=stage)
     deciding.revoke(actor=system, decision_id=decision.id, reason="a leak was found")

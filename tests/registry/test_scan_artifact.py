@@ -1,10 +1,8 @@
 """What the scan says of files: opcodes are read, nothing is loaded."""
 
-import base64
 import bz2
 import gzip
 import io
-import json
 import os
 import pickle
 import pickletools
@@ -20,7 +18,7 @@ from apps.core.evidence import EvidenceSubject
 from apps.registry import services
 from apps.registry.evidence import CHECKS
 from apps.registry.models import ArtifactScan
-from apps.registry.rules import scan, signatures
+from apps.registry.rules import scan
 from tests.registry.conftest import FILES
 from tests.registry.world import make_version
 
@@ -92,20 +90,6 @@ def test_kinds(path, kind, safe):
     assert scan.kind_of(path) == (kind, safe)
 
 
-def bundle(files):
-    statement = {"predicateType": signatures.PREDICATES[0], "subject": [{"name": "m", "digest": {"sha256": "0"}}], "predicate": {"resources": [{"name": n, "algorithm": "sha256", "digest": d} for n, d in files.items()]}}
-    payload = base64.b64encode(json.dumps(statement).encode()).decode()
-    return json.dumps({"verificationMaterial": {"publicKey": {"hint": "k1"}}, "dsseEnvelope": {"payload": payload, "signatures": [{"sig": "x"}]}})
-
-
-def test_a_signature_is_compared_with_the_files_and_never_called_verified():
-    files = {"a": "1" * 64, "b": "2" * 64, "model.sig": "3" * 64}
-    found = signatures.read(bundle({"a": "1" * 64, "b": "9" * 64, "c": "0" * 64}), "model.sig", files)
-    assert found["state"] == "present" and found["differing"] == ["b", "c"] and found["verified"] is False and found["key"] == "k1"
-    assert signatures.read(bundle({"a": "1" * 64}), "model.sig", files)["unlisted"] == ["b"]
-    assert signatures.read("{}", "model.sig", files)["state"] == "unreadable" and signatures.signature_file(files) == "model.sig"
-
-
 @pytest.mark.django_db
 def test_control_scans_what_was_read_once_and_tells_the_trail(ready, events):
     row = ready(files={**FILES, "model.pkl": pickle.dumps(Harm())})
@@ -124,7 +108,15 @@ def test_a_reading_asks_for_a_scan(ready):
 
 
 def record(version, actor, findings=(), **more):
-    return services.record_scan(actor=actor, version_id=version.id, digest=version.artifact_digest, files=[], findings=list(findings), signature={"state": "none"}, **more)
+    return services.record_scan(
+        actor=actor,
+        version_id=version.id,
+        digest=version.artifact_digest,
+        files=[],
+        findings=list(findings),
+        signature={"state": "none"},
+        **more,
+    )
 
 
 @pytest.mark.django_db
@@ -136,7 +128,14 @@ def test_a_gate_reads_the_scan(system):
     assert run().state == "missing"
     record(version, system, detail="The artifact store answered 500.")
     assert run().state == "missing" and "500" in run().detail
-    record(version, system, [{"path": "model.pkl", "level": "note", "what": "It is a pickle: loading it runs what it says."}, {"path": "model.pkl", "level": "warning", "what": "x.y is not known to be harmless."}])
+    record(
+        version,
+        system,
+        [
+            {"path": "model.pkl", "level": "note", "what": "It is a pickle: loading it runs what it says."},
+            {"path": "model.pkl", "level": "warning", "what": "x.y is not known to be harmless."},
+        ],
+    )
     assert run().state == "pass" and run(allow_pickle=False).state == "fail" and run(allow_warnings=False).state == "fail"
     other = make_version("other", 1)
     record(other, system, [{"path": "m.pkl", "level": "unsafe", "what": "posix.system would be imported and may run anything."}])

@@ -5,10 +5,11 @@ from tests.registry.conftest import (
     decide,
     endpoint,
     events,
+    mlflow_database,
     mlflow_is_up,
     name,
     ready,
     register,
 )
 
-__all__ = ["behind_the_back", "decide", "endpoint", "events", "mlflow_is_up", "name", "ready", "register"]
+__all__ = ["behind_the_back", "decide", "endpoint", "events", "mlflow_database", "mlflow_is_up", "name", "ready", "register"]

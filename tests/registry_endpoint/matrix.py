@@ -1,7 +1,7 @@
 """Every admitted route with a request for it, and what the contract asks for: written down here, not read from the code it tests.
 
 A row says: method, address, query or body, the right it needs, what an object out of sight comes to, and what a decision does to it.
-`{model}`, `{run}`, `{experiment}`, `{logged}`, `{trace}`, `{dataset}` stand for the object at hand.
+`{model}`, `{run}`, `{experiment}`, `{logged}`, `{trace}`, `{dataset}`, `{schema}`, `{queue}`, `{issue}` stand for the object at hand.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ X, X3 = "/ajax-api/2.0/mlflow", "/ajax-api/3.0/mlflow"
 R, V, E, L, D, T2, T3 = (
     f"{A}/registered-models", f"{A}/model-versions", f"{A}/experiments", f"{A}/logged-models", f"{A3}/datasets", f"{A}/traces", f"{A3}/traces",
 )  # fmt: skip
+S, LS, Q, I = f"{A3}/scorers", f"{A3}/label-schemas", f"{A3}/review-queues", f"{A3}/issues"  # noqa: E741
+SCHEMA, QUEUE = {"schema_id": "{schema}"}, {"queue_id": "{queue}"}
 FILES = "/api/2.0/mlflow-artifacts/artifacts"
 NOTE, WEIGHTS = f"{FILES}/{{experiment}}/{{run}}/artifacts/notes.txt", f"{FILES}/{{experiment}}/{{run}}/artifacts/model/MLmodel"
 M, MV, RUN, EXP = {"name": "{model}"}, {"name": "{model}", "version": "1"}, {"run_id": "{run}"}, {"experiment_id": "{experiment}"}
@@ -68,6 +70,11 @@ ROWS = [
         (f"{T3}/get", {"trace_id": "{trace}"}, TOLD), (f"{T3}/batchGet", {"trace_ids": "{trace}"}),
         (f"{T3}/{{trace}}/assessments/a-1", {}), (f"{X}/get-trace-artifact", {"request_id": "{trace}"}),
         (f"{X3}/get-trace-artifact", {"request_id": "{trace}"}),
+        (f"{S}/list", EXP), (f"{S}/list", {"experiment_ids": "{experiment}"}, EMPTY), (f"{S}/versions", EXP | {"name": "polite"}),
+        (f"{S}/online-configs", {"scorer_ids": "any"}, OURS),
+        (f"{S}/get", EXP | {"name": "polite"}), (f"{LS}/get", SCHEMA, TOLD), (f"{LS}/get-by-name", EXP | {"name": "tone"}), (f"{LS}/list", EXP),
+        (f"{Q}/get", QUEUE, TOLD), (f"{Q}/get-by-name", EXP | {"name": "mine"}), (f"{Q}/list", EXP), (f"{Q}/items/list", QUEUE),
+        (f"{I}/{{issue}}", {}, TOLD),
     ),
     *rows(
         "POST", "read",
@@ -77,6 +84,7 @@ ROWS = [
         (f"{D}/search", {}, LEFT_OUT), (f"{T3}/batchGetInfos", {"trace_ids": ["{trace}"]}), (f"{T3}/search", {"locations": [PLACE]}, EMPTY),
         (f"{T3}/metrics", {"experiment_ids": ["{experiment}"]}, EMPTY),
         (f"{T3}/calculate-filter-correlation", {"experiment_ids": ["{experiment}"]}, EMPTY),
+        (f"{I}/search", EXP),
         ("/graphql", {"query": QUERY, "variables": {"data": {"experimentId": "{experiment}"}}}),
     ),
     # Anything that is added, by an engineer who sees where.
@@ -98,19 +106,24 @@ ROWS = [
         (f"{T2}/link-prompts", {"trace_id": "{trace}", "prompt_versions": [PROMPT]}),
         (T3, {"trace": {"trace_info": {"trace_id": "tr-new", "trace_location": PLACE}}}), (f"{T3}/{{trace}}/assessments", {"assessment": {}}),
         ("/v1/traces", "spans"),
+        (f"{S}/register", EXP | {"name": "polite", "serialized_scorer": "{}"}), (f"{LS}/create", EXP | {"name": "tone"}),
+        (f"{Q}/create", EXP | {"name": "mine"}), (f"{Q}/get-or-create-user", EXP | {"user": "someone"}), (f"{Q}/update", QUEUE | {"name": "ours"}),
+        (f"{Q}/items/add", QUEUE | {"item_ids": ["{trace}"]}), (f"{Q}/items/remove", QUEUE | {"item_ids": ["{trace}"]}),
+        (f"{Q}/items/set-status", QUEUE | {"item_id": "{trace}", "status": "COMPLETE"}), (I, EXP | {"name": "rude", "description": "words"}),
     ),
     *rows(
         "PATCH", "log",
         (f"{L}/{{logged}}", {"status": "LOGGED_MODEL_READY"}, HIDDEN, ONCE_DECIDED), (f"{L}/{{logged}}/tags", {"tags": [TAG]}, HIDDEN, ONCE_DECIDED),
         (f"{D}/{{dataset}}/tags", {"tags": "{}"}), (f"{T2}/{{trace}}", {"timestamp_ms": 2}), (f"{T2}/{{trace}}/tags", TAG),
-        (f"{T3}/{{trace}}/tags", TAG), (f"{T3}/{{trace}}/assessments/a-1", {"assessment": {}}),
+        (f"{T3}/{{trace}}/tags", TAG), (f"{T3}/{{trace}}/assessments/a-1", {"assessment": {}}), (f"{LS}/update", SCHEMA | {"name": "manner"}),
+        (f"{I}/{{issue}}", {"name": "ruder"}),
     ),
     *rows(
         "DELETE", "log",
         (f"{L}/{{logged}}/tags/team", {}, HIDDEN, ONCE_DECIDED), (f"{D}/{{dataset}}/tags/team", {}), (f"{T2}/{{trace}}/tags", {"key": "team"}),
         (f"{T3}/{{trace}}/tags", {"key": "team"}), (f"{T3}/{{trace}}/assessments/a-1", {}),
     ),
-    *rows("PUT", "log", (NOTE, "file"), (WEIGHTS, "file", HIDDEN, ALWAYS)),
+    *rows("PUT", "log", (NOTE, "file", HIDDEN, ONCE_DECIDED), (WEIGHTS, "file", HIDDEN, ALWAYS)),
     *rows(
         "POST", "register",
         (f"{R}/create", {"name": "brand-new"}, NOTHING), (f"{V}/create", {"name": "{model}", "source": "runs:/{run}/model", "run_id": "{run}"}),
@@ -133,11 +146,13 @@ ROWS = [
     # Owning or having made it is not enough to delete it.
     *rows(
         "DELETE", "delete",
-        (f"{R}/delete", M, HIDDEN, ONCE_DECIDED), (f"{V}/delete", MV, HIDDEN, ONCE_DECIDED), (NOTE, {}), (WEIGHTS, {}, HIDDEN, ALWAYS),
+        (f"{R}/delete", M, HIDDEN, ONCE_DECIDED), (f"{V}/delete", MV, HIDDEN, ONCE_DECIDED), (NOTE, {}, HIDDEN, ONCE_DECIDED), (WEIGHTS, {}, HIDDEN, ALWAYS),
         (f"{L}/{{logged}}", {}, HIDDEN, ONCE_DECIDED), (f"{D}/{{dataset}}", {}), (f"{D}/{{dataset}}/records", {"dataset_record_ids": ["r"]}),
+        (f"{S}/delete", EXP | {"name": "polite"}), (f"{LS}/delete", SCHEMA),
     ),
     *rows(
         "POST", "delete",
+        (f"{Q}/delete", QUEUE),
         (f"{E}/delete", EXP, HIDDEN, ONCE_DECIDED), (f"{E}/restore", EXP, HIDDEN, ONCE_DECIDED), (f"{A}/runs/delete", RUN, HIDDEN, ONCE_DECIDED),
         (f"{A}/runs/restore", RUN, HIDDEN, ONCE_DECIDED), (f"{T2}/delete-traces", EXP | {"request_ids": ["{trace}"]}, HIDDEN, ONCE_DECIDED),
         (f"{T3}/delete-traces", EXP | {"request_ids": ["{trace}"]}, HIDDEN, ONCE_DECIDED),

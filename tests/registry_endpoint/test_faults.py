@@ -20,7 +20,8 @@ API = "/api/2.0/mlflow"
 
 class Relay:
     """A TCP relay before the real MLflow that can misbehave: `mode` is pass, refuse, mute (takes requests, never answers), cut
-    (breaks the connection when the request has been sent on), cut-answer (breaks it in the middle of the answer)."""
+    (breaks the connection when the request has been sent on), cut-answer (breaks it in the middle of the answer), upgrade (what stands before
+    a server says while that is exchanged for another one)."""
 
     def __init__(self, target):
         self.target, self.mode, self.taken = target, "pass", 0
@@ -49,6 +50,10 @@ class Relay:
                     if ready is near:
                         self.taken += 1
                         if self.mode == "mute":
+                            continue
+                        if self.mode == "upgrade":
+                            body = b"<html><h1>503 Service Unavailable</h1></html>"
+                            near.sendall(b"HTTP/1.1 503 x\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
                             continue
                         # MLflow answers to its own name alone.
                         far.sendall(data.replace(self.url[7:].encode(), b"%b:%d" % (self.target[0].encode(), self.target[1])))
@@ -85,7 +90,7 @@ def said(answer):
     return answer.status_code, json.loads(text(answer))["error_code"]
 
 
-@pytest.mark.parametrize(("mode", "status"), [("refuse", 502), ("mute", 504), ("cut", 502)])
+@pytest.mark.parametrize(("mode", "status"), [("refuse", 502), ("mute", 504), ("cut", 502), ("upgrade", 502)])
 def test_a_read_gets_an_answer_in_mlflows_format_and_leaves_no_trace(endpoint, relay, events, mode, status):
     caller = endpoint()
     relay.mode = mode
@@ -116,6 +121,19 @@ def test_a_write_whose_answer_is_lost_is_told_in_the_trail_and_recorded_nowhere_
     assert (behind_the_back.get(f"{API}/registered-models/get", params={"name": name}).status_code == 200) is done
     again = caller("POST", f"{API}/registered-models/create", {"name": name})
     assert again.status_code == (400 if done else 200), text(again)
+
+
+def test_a_server_that_is_exchanged_in_mid_request_records_nothing_and_serves_on_afterwards(endpoint, relay, events, name):
+    caller = endpoint()
+    assert caller("POST", f"{API}/registered-models/create", {"name": name}).status_code == 200
+    relay.mode = "upgrade"
+    assert said(caller("POST", f"{API}/registered-models/set-tag", {"name": name, "key": "team", "value": "care"})) == (502, "TEMPORARILY_UNAVAILABLE")
+    failed = events("registry.mlflow.failed", name)
+    assert len(failed) == 1 and "503" in failed[0].payload
+    assert RegisteredModel.objects.get(name=name).tags == {}
+    relay.mode = "pass"
+    assert caller("POST", f"{API}/registered-models/set-tag", {"name": name, "key": "team", "value": "care"}).status_code == 200
+    assert caller("GET", f"{API}/registered-models/get?name={name}").status_code == 200
 
 
 def test_a_server_that_is_not_there_gets_nothing_and_the_trail_says_so(endpoint, settings, events, name):

@@ -36,6 +36,14 @@ PEOPLE = {
     "engineer, the owner": ("ml_engineer", WORK | {"edit"}, False),
     "administrator": ("admin", WORK | {"edit", "delete"}, False),
 }
+PLACED = (
+    ("run", "run"),
+    ("loggedmodel", "logged"),
+    ("trace", "trace"),
+    ("labelschema", "schema"),
+    ("reviewqueue", "queue"),
+    ("issue", "issue"),
+)
 OBJECTS = ("seen", "hidden", "decided")
 NUMBERS = {"seen": "910001", "hidden": "910002", "decided": "910003"}
 
@@ -44,7 +52,7 @@ def names_of(which):
     digit = NUMBERS[which][-1]
     return {
         "model": f"model-{which}", "experiment": NUMBERS[which], "run": digit * 32, "logged": "m-" + digit * 32, "trace": "tr-" + digit * 32,
-        "dataset": "d-" + digit * 32,
+        "dataset": "d-" + digit * 32, "schema": "ls-" + digit * 32, "queue": "rq-" + digit * 32, "issue": "iss-" + digit * 32,
     }  # fmt: skip
 
 
@@ -84,7 +92,7 @@ class Upstream:
         every = [names_of(which) for which in OBJECTS]
         return {
             "experiment": place, "run": {"info": place}, "model": {"info": place}, "experiment_ids": [NUMBERS[self.about]],
-            "trace_info": place, "trace": {"trace_info": {"trace_location": {"mlflow_experiment": place}}},
+            "label_schema": place, "review_queue": place, "issue": place, "trace_info": place, "trace": {"trace_info": {"trace_location": {"mlflow_experiment": place}}},
             "registered_models": [{"name": n["model"]} for n in every], "model_versions": [{"name": n["model"]} for n in every],
             "experiments": [{"experiment_id": n["experiment"]} for n in every],
             "datasets": [{"dataset_id": n["dataset"], "experiment_ids": [n["experiment"]]} for n in every],
@@ -127,7 +135,7 @@ def upstream(monkeypatch):
     locate.forget()
     for which in OBJECTS:
         names = names_of(which)
-        for kind, key in (("run", "run"), ("loggedmodel", "logged"), ("trace", "trace")):
+        for kind, key in PLACED:
             locate.note(kind, names[key], names["experiment"])
     yield there
     locate.forget()

@@ -33,6 +33,14 @@ def test_an_open_finding_says_what_differs_since_when_by_whom_and_what_it_holds(
     assert f'href="/models/{found.model.name}/versions/1/"' in text
 
 
+def test_the_pages_of_the_version_and_its_model_say_so_while_it_is_open(page_of, make_user, found, system):
+    client = page_of(make_user("auditor"))
+    for path in (f"/models/{found.model.name}/", f"/models/{found.model.name}/versions/1/"):
+        assert f'href="/findings/#finding-{found.id}"' in client.get(path).content.decode()
+    services.close_finding(actor=system, finding=found, because="It was put back.")
+    assert "Not as it was frozen" not in client.get(path).content.decode()
+
+
 def test_a_closed_finding_stands_below_with_its_reason(page_of, make_user, found, system):
     services.close_finding(actor=system, finding=found, because="It was put back.")
     text = page_of(make_user("auditor")).get("/findings/").content.decode()
@@ -80,3 +88,26 @@ def test_an_engineer_takes_a_model_and_hands_it_on(page_of, make_user):
     assert page_of(first).post("/models/loose/owner/", {"owner": second.email}).status_code == 302
     assert RegisteredModel.objects.get(name="loose").owner == second
     assert page_of(make_user("stakeholder")).get("/models/loose/owner/").status_code == 404
+
+
+def test_every_page_that_tells_of_mlflow_works_without_it_and_says_how_old_it_is(page_of, make_user, settings):
+    from datetime import timedelta
+
+    from apps.core.clock import now
+    from apps.registry.models import Dataset, MlflowContact
+
+    settings.MLFLOW_URL = "http://127.0.0.1:1"
+    make_version()
+    make_version(number=2)
+    MlflowContact.objects.create(
+        reached_at=now() - timedelta(hours=3), failing_since=now() - timedelta(hours=2), detail="MLflow cannot be heard."
+    )
+    client, dataset = page_of(make_user("auditor")), Dataset.objects.get(name="visits-training")
+    model = "/models/care-outreach/"
+    for path in (
+        "/models/", "/models/?governed=false", "/findings/", model, f"{model}compare/?versions=1,2", f"{model}versions/2/",
+        f"{model}versions/2/lineage/", "/datasets/", f"/datasets/{dataset.id}/", "/search/?q=care",
+    ):  # fmt: skip
+        answer = client.get(path)
+        text = " ".join(answer.content.decode().split())
+        assert answer.status_code == 200 and "MLflow has not answered since" in text and "as of" in text, path

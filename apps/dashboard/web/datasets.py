@@ -18,6 +18,7 @@ from apps.registry import services
 from apps.registry.rules import datasets as rules
 from apps.registry.rules.openlineage import schema_columns
 from apps.registry.selectors import datasets as reads
+from apps.registry.selectors import scans
 
 FIELDS = (
     Field("description", "What it holds", "textarea", rows=2),
@@ -36,7 +37,7 @@ def datasets(request: HttpRequest) -> HttpResponse:
     query = request.GET.get("q", "").strip()
     rows = reads.listed(actor_of(request), search=query)
     unsaid = [r for r in rows if r.governed is None or rules.missing(r.governed)]
-    return render(request, "registry/datasets.html", {"rows": rows, "query": query, "unsaid": unsaid})
+    return render(request, "registry/datasets.html", {"rows": rows, "query": query, "unsaid": unsaid, "contact": scans.contact()})
 
 
 @require_http_methods(["GET", "POST"])
@@ -62,7 +63,7 @@ def dataset(request: HttpRequest, dataset_id: Any) -> HttpResponse:
         "dataset": found, "siblings": siblings, "uses": uses, "production": [u for u in uses if u.in_production], "governed": governed,
         "missing": rules.missing(governed), "columns": schema_columns(found.schema), "graph": lineages.of_datasets(actor, siblings, found),
         "fields": filled(FIELDS, request.POST if refusal else stored, refusal.errors if refusal else None), "refusal": refusal,
-        "editable": actor.is_admin or actor.has_role(Role.ML_ENGINEER),
+        "editable": actor.is_admin or actor.has_role(Role.ML_ENGINEER), "contact": scans.contact(),
     }  # fmt: skip
     return render(request, "registry/dataset.html", context, status=refusal.status if refusal else 200)
 
@@ -74,4 +75,4 @@ def lineage(request: HttpRequest, name: str, number: int) -> HttpResponse:
     version = version_of(request, name, number)
     graph = lineages.of_version(actor_of(request), version)
     counts = {kind: len(nodes) for kind, nodes in graph.steps}
-    return render(request, "registry/lineage.html", {"version": version, "graph": graph, "counts": counts})
+    return render(request, "registry/lineage.html", {"version": version, "graph": graph, "counts": counts, "contact": scans.contact()})

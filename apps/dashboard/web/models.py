@@ -15,7 +15,7 @@ from apps.core.fields import whole
 from apps.dashboard import selectors_models as reads
 from apps.dashboard.web.findings import ungoverned
 from apps.dashboard.web.models_shared import editable
-from apps.registry import services
+from apps.registry import selectors, services
 from apps.registry.selectors import cards, scans
 from apps.usecases.models import UseCase
 
@@ -41,6 +41,7 @@ def model(request: HttpRequest, name: str) -> HttpResponse:
     found, versions, aliases, usecases = reads.model(_actor(request), name)
     failures = cards.in_order(cards.failure_modes(found))
     context = {"model": found, "versions": versions, "aliases": aliases, "usecases": usecases, "failures": failures, "contact": scans.contact()}
+    context["findings"] = list(selectors.findings(_actor(request), open_only=True, model=found.name)[:10])
     return render(request, "registry/model.html", context)
 
 
@@ -74,6 +75,7 @@ def version(request: HttpRequest, name: str, number: int) -> HttpResponse:
     context = {
         "page": found, "version": found.version, "typed": typed, "begins_at": _begins_at(actor, found), "refusal": refusal, "editable": editable(actor, found.version.model),
         "more": reads.more(found.version), "contact": scans.contact(),
+        "findings": list(selectors.findings(actor, open_only=True).filter(version=found.version)[:10]),
         "columns": (found.version.signature or {}).get("inputs") or [],
     }  # fmt: skip
     return render(request, "registry/version.html", context, status=refusal.status if refusal else 200)

@@ -10,6 +10,7 @@ from apps.accounts.web.access import page
 from apps.core.errors import Invalid
 from apps.dashboard.web.models_shared import actor_of, model_of
 from apps.registry.rules.compare import FigureRow, Row
+from apps.registry.selectors import scans
 from apps.registry.selectors.compare import Comparison
 from apps.registry.selectors.compare import compare as read
 
@@ -28,7 +29,7 @@ def compare(request: HttpRequest, name: str) -> HttpResponse:
             refusal = error
     all_versions = list(model.versions.order_by("-version")[:200])
     chosen = {int(n) for n in wanted if n.isdigit()} or {v.version for v in all_versions[:2]}
-    context = {"model": model, "found": found, "refusal": refusal, "all_versions": all_versions, "chosen": chosen}
+    context = {"model": model, "found": found, "refusal": refusal, "all_versions": all_versions, "chosen": chosen, "contact": scans.contact()}
     if found:
         context |= _told(found)
     return render(request, "registry/compare.html", context, status=refusal.status if refusal else 200)

@@ -10,7 +10,9 @@ from apps.core.doors import call
 from apps.core.errors import DomainError
 from apps.dashboard.web.models_shared import actor_of, editable, version_of
 from apps.registry import services
+from apps.registry.rules.scan import TOOL_VERSION
 from apps.registry.selectors import scans as reads
+from apps.registry.selectors import signing_keys
 
 
 @require_http_methods(["GET", "POST"])
@@ -33,6 +35,6 @@ def scan(request: HttpRequest, name: str, number: int) -> HttpResponse:
     context = {
         "version": version, "scan": found, "findings": findings, "refusal": refusal, "editable": editable(actor_of(request), version.model),
         "unsafe": [f for f in findings if f["level"] == "unsafe"], "risky": [f for f in found.files if not f["safe"]] if found else [],
-        "again": found is None or found.verdict == "failed",
+        "again": found is None or found.verdict == "failed" or found.tool_version != TOOL_VERSION, "judged": signing_keys.judged(found),
     }  # fmt: skip
     return render(request, "registry/scan.html", context, status=refusal.status if refusal else 200)

@@ -8,6 +8,7 @@ from django.views.decorators.http import require_GET
 from apps.accounts.web.access import page
 from apps.core.errors import Invalid
 from apps.dashboard.web.models_shared import actor_of
+from apps.registry.selectors import scans
 from apps.registry.selectors.search import Hit
 from apps.registry.selectors.search import search as read
 
@@ -21,7 +22,7 @@ def search(request: HttpRequest) -> HttpResponse:
         hits = [(hit, _href(hit)) for hit in read(actor_of(request), query)]
     except Invalid as error:
         refusal = error
-    context = {"query": query, "hits": hits, "refusal": refusal}
+    context = {"query": query, "hits": hits, "refusal": refusal, "contact": scans.contact()}
     return render(request, "registry/search.html", context, status=refusal.status if refusal else 200)
 
 

@@ -2,7 +2,20 @@
 
 from django.urls import include, path
 
-from apps.dashboard.web import asof, findings, kpis, models_search, phases, portfolio, rates, usecase_edit, usecase_new, usecases, views
+from apps.dashboard.web import (
+    asof,
+    findings,
+    kpis,
+    models_search,
+    phases,
+    portfolio,
+    rates,
+    signing_keys,
+    usecase_edit,
+    usecase_new,
+    usecases,
+    views,
+)
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -22,6 +35,8 @@ urlpatterns = [
     path("kpis/<uuid:kpi_id>/<slug:what>/", kpis.change, name="kpi-change"),
     path("asof/", asof.asof, name="asof"),
     path("rates/", rates.rates, name="rates"),
+    path("signing-keys/", signing_keys.signing_keys, name="signing-keys"),
+    path("signing-keys/<uuid:key_id>/retire/", signing_keys.retire, name="signing-key-retire"),
     path("findings/", findings.findings, name="findings"),
     path("models/", include("apps.dashboard.web.models_urls")),
     path("search/", models_search.search, name="registry-search"),

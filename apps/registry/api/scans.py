@@ -1,5 +1,8 @@
 """REST door of scans."""
 
+from dataclasses import asdict
+from typing import Any
+
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -12,12 +15,19 @@ from apps.registry.api.serializers import VersionSerializer
 from apps.registry.api.shared import version_of, whole
 from apps.registry.models import ArtifactScan
 from apps.registry.selectors import scans as reads
+from apps.registry.selectors import signing_keys
 
 
 class ScanSerializer(serializers.ModelSerializer):
     """What a scan found."""
 
     verdict = serializers.CharField()
+    signature = serializers.SerializerMethodField(help_text="What a signature among the files says, and `judged`: what it is worth now.")
+
+    def get_signature(self, row: ArtifactScan) -> dict[str, Any]:
+        """As it was read, and what it is worth with the keys that are trusted now."""
+        judged = signing_keys.judged(row)
+        return {**row.signature, "judged": asdict(judged) if judged else None}
 
     class Meta:
         model = ArtifactScan

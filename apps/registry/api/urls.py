@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.registry.api import cards, compare, datasets, evaluations, governance, scans, search, views
+from apps.registry.api import cards, compare, datasets, evaluations, governance, scans, search, signing_keys, views
 
 urlpatterns = [
     path("models/", views.ModelsView.as_view()),
@@ -29,6 +29,8 @@ urlpatterns = [
     path("datasets/<uuid:dataset_id>/", datasets.DatasetView.as_view()),
     path("datasets/<uuid:dataset_id>/versions/", datasets.DatasetUsesView.as_view()),
     path("models/<str:name>/versions/<int:number>/scans/", scans.ScansView.as_view()),
+    path("signing-keys/", signing_keys.SigningKeysView.as_view()),
+    path("signing-keys/<uuid:key_id>/retire/", signing_keys.RetireView.as_view()),
     path("registry/search/", search.SearchView.as_view()),
     path("evaluation-schema/", evaluations.SchemaView.as_view(), name="evaluation-schema"),
     path("models/<str:name>/versions/<int:number>/sync/", views.SyncView.as_view()),

@@ -61,6 +61,14 @@ def read_text(root: str, path: str, *, most_bytes: int) -> str:
         raise UpstreamFailed(f"{path} is not UTF-8 text.") from error
 
 
+def digest(root: str, path: str) -> str:
+    """SHA-256 in hex of one file, read to its end."""
+    found = hashlib.sha256()
+    for piece in stream(root, path):
+        found.update(piece)
+    return found.hexdigest()
+
+
 def manifest(root: str) -> tuple[dict[str, Any], dict[str, int]]:
     """(manifest, sizes) of the folder: every file is read to its end and hashed with SHA-256."""
     files: dict[str, str] = {}

@@ -75,6 +75,36 @@ def _trace(trace_id: str) -> str:
     return str(found)
 
 
+def label_schema(schema_id: str) -> str:
+    """Experiment of a label schema."""
+    return _known.get("labelschema", schema_id, lambda: _of("label-schemas/get", "label_schema", schema_id=schema_id))
+
+
+def review_queue(queue_id: str) -> str:
+    """Experiment of a review queue."""
+    return _known.get("reviewqueue", queue_id, lambda: _of("review-queues/get", "review_queue", queue_id=queue_id))
+
+
+def issue(issue_id: str) -> str:
+    """Experiment of an issue."""
+    return _known.get("issue", issue_id, lambda: _of(f"issues/{quote(issue_id, safe='')}", "issue"))
+
+
+def _of(path: str, name: str, **params: str) -> str:
+    return str(call("GET", f"{API3}/{path}", params=params)[name]["experiment_id"])
+
+
+# How each is found by its own id.
+BY_ID: dict[str, tuple[str, Callable[[str], str]]] = {
+    "run": ("run_id", run),
+    "loggedmodel": ("model_id", logged_model),
+    "trace": ("trace_id", trace),
+    "labelschema": ("schema_id", label_schema),
+    "reviewqueue": ("queue_id", review_queue),
+    "issue": ("issue_id", issue),
+}
+
+
 def experiment_named(name: str) -> str:
     """Experiment of this name now (a name may pass to another, so it is asked each time)."""
     return str(call("GET", f"{API}/experiments/get-by-name", params={"experiment_name": name})["experiment"]["experiment_id"])

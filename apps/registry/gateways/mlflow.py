@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,8 +19,10 @@ from apps.registry.rules.access import experiment_of_path
 from apps.registry.rules.findings import ModelFacts
 from celery_worker.orders import digest_of_manifest
 
+log = logging.getLogger(__name__)
 API = "/api/2.0/mlflow"
 MOST_TEXT = 2_000
+MOST_BESIDE_FILES, MOST_BESIDE_BYTES = 1_000, 1024 * 1024 * 1024
 STATES = {"READY": "ready", "PENDING_REGISTRATION": "pending", "FAILED_REGISTRATION": "failed"}
 
 
@@ -55,6 +58,7 @@ def read_version(name: str, version: int, *, files: bool = True) -> VersionFacts
     if facts["state"] == "ready" and files:
         facts |= _files(name, version)
         facts["experiment_id"] = facts["experiment_id"] or experiment_of_path(facts.get("artifact_root", ""))
+        facts |= _beside(facts)
     return VersionFacts(**facts)
 
 
@@ -67,6 +71,28 @@ def artifact_root(name: str, version: int) -> str:
 def sizes(root: str) -> dict[str, int]:
     """Path -> bytes of every file of a version: a cheap look before all of them are read."""
     return artifacts.list_files(root)
+
+
+def sizes_beside(experiment_id: str, run_id: str, root: str) -> dict[str, int]:
+    """The same of the other files in the folder of the version's run; {} when it has none."""
+    folder = f"{experiment_id}/{run_id}/artifacts"
+    if not experiment_id or not run_id:
+        return {}
+    own = f"{root.removeprefix(folder).strip('/')}/" if root.startswith(f"{folder}/") else None
+    return {p: n for p, n in artifacts.list_files(folder).items() if own is None or not p.startswith(own)}
+
+
+def _beside(facts: dict[str, Any]) -> dict[str, Any]:
+    """What lies beside the version's own folder, read whole. Too much to be read each time, or not to be listed: nothing is said of it."""
+    folder = f"{facts['experiment_id']}/{facts['run_id']}/artifacts"
+    try:
+        found = sizes_beside(facts["experiment_id"], facts["run_id"], facts.get("artifact_root", ""))
+        if len(found) > MOST_BESIDE_FILES or sum(found.values()) > MOST_BESIDE_BYTES:
+            return {}
+        return {"beside": found, "beside_digest": digest_of_manifest({"files": {p: artifacts.digest(folder, p) for p in found}})}
+    except UpstreamFailed as error:
+        log.warning("files beside %s/%s were not read: %s", facts["name"], facts["version"], error.detail)
+        return {}
 
 
 def read_model(name: str) -> ModelFacts:

@@ -70,7 +70,10 @@ def made(value: dict[str, Any]) -> HttpResponse:
 
 
 def not_redirect(answer: forward.Answer) -> None:
-    """Refuse a redirect of MLflow's (304 is none)."""
+    """Refuse a redirect of MLflow's (304 is none), and what is no answer of MLflow's: a server that is about to start or to end."""
+    if answer.status >= 500 and "json" not in str(answer.headers.get("Content-Type") or ""):
+        answer.close()
+        raise UpstreamFailed(f"MLflow answered {answer.status} in words of its server, not of its own: it may be starting anew.")
     if 300 <= answer.status < 400 and answer.status != 304:
         answer.close()
         raise UpstreamFailed("MLflow sent a redirect, which is not passed on.")

@@ -42,6 +42,8 @@ def serve(request: HttpRequest, route: Route, found: dict[str, str], actor: Acto
     """What the portal answers itself."""
     if route.special == "whoami":
         return answers.made({"user": {"id": actor.user_id, "username": actor.label, "is_admin": actor.is_admin}, "is_basic_auth": False})
+    if route.special == "online":
+        return answers.made({"configs": []})
     if route.special == "telemetry":
         return answers.made(dict(NO_TELEMETRY))
     if route.special == "graphql":

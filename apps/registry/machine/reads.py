@@ -19,6 +19,8 @@ NOT_OFFERED = (
     "presigned_upload_run_id_supported",
     "presigned_upload_model_id_supported",
 )
+# What MLflow calls each of them in its answers.
+JUDGED = {"labelschema": "label_schema", "reviewqueue": "review_queue", "issue": "issue"}
 
 
 def serve(request: HttpRequest, route: Route, path: str, sent: Sent, seen: guard.Sight) -> HttpResponseBase:
@@ -75,9 +77,9 @@ def _by_its_answer(request: HttpRequest, route: Route, where: str, sent: Sent, s
         experiment = experiment_in(route.obj, value)
         if not experiment or not seen.experiments([experiment]):
             raise guard.no_such(route.obj)
-        for kind, field in (("run", "run_id"), ("loggedmodel", "model_id"), ("trace", "trace_id")):
-            if route.obj == kind and sent.values.get(field):
-                locate.note(kind, str(sent.values[field]), experiment)
+        field, _ = locate.BY_ID.get(route.obj, ("", None))
+        if sent.values.get(field):
+            locate.note(route.obj, str(sent.values[field]), experiment)
     return answers.whole(answer, data)
 
 
@@ -96,6 +98,8 @@ def experiment_in(obj: str, value: dict[str, Any]) -> str:
         return at("run", "info", "experiment_id")
     if obj == "loggedmodel":
         return at("model", "info", "experiment_id")
+    if obj in JUDGED:
+        return at(JUDGED[obj], "experiment_id")
     return at("trace", "trace_info", "trace_location", "mlflow_experiment", "experiment_id") or at("trace_info", "experiment_id")
 
 
@@ -125,6 +129,10 @@ def _narrowed(route: Route, sent: Sent, seen: guard.Sight) -> bool:
         allowed = seen.experiments(ids)
         sent.put("locations", [place for place, each in zip(sent.values["locations"], ids, strict=True) if each in allowed])
         return bool(sent.values["locations"])
+    if route.special == "one-or-many" and sent.values.get("experiment_id"):
+        guard.check_read(seen, route.obj, {"experiment_id": sent.values["experiment_id"]})
+        if not sent.values.get("experiment_ids"):
+            return True
     ids = sent.values.get("experiment_ids") or []
     if not ids:
         raise Invalid("experiment_ids: name the experiments to search.")

@@ -19,6 +19,7 @@ from apps.registry.machine.routes import READ, Route
 
 MOST_QUERY_VALUES = 20_000
 NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
+PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,249}")
 # Fields that name something, and the one form in which each may be written.
 SHAPES: dict[str, tuple[re.Pattern[str], str]] = {
@@ -27,11 +28,34 @@ SHAPES: dict[str, tuple[re.Pattern[str], str]] = {
     "run_id": (re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,255}"), "the id of a run"),
     "model_id": (re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}"), "the id of a logged model"),
     "dataset_id": (re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}"), "the id of a dataset"),
+    "schema_id": (PLAIN, "the id of a label schema"),
+    "queue_id": (PLAIN, "the id of a review queue"),
+    "issue_id": (PLAIN, "the id of an issue"),
     "trace_id": (IDENTIFIER, "the id of a trace"),
     "request_id": (IDENTIFIER, "the id of a trace"),
 }
-MANY = {"experiment_ids": "experiment_id", "run_ids": "run_id", "trace_ids": "trace_id", "request_ids": "trace_id", "model_ids": "model_id"}
-TEXTS = ("name", "new_name", "alias", "source", "experiment_name", "path", "artifact_path", "artifact_file_path", "key", "stage")
+MANY = {
+    "experiment_ids": "experiment_id",
+    "run_ids": "run_id",
+    "trace_ids": "trace_id",
+    "request_ids": "trace_id",
+    "model_ids": "model_id",
+    "schema_ids": "schema_id",
+}
+TEXTS = (
+    "name",
+    "new_name",
+    "alias",
+    "source",
+    "experiment_name",
+    "path",
+    "artifact_path",
+    "artifact_file_path",
+    "key",
+    "stage",
+    "completed_by",
+    "created_by",
+)
 REPEATED = frozenset({*MANY, "order_by", "stages"})
 
 

@@ -54,7 +54,7 @@ class ModelVersion(BaseModel):
 
     `writing_until`: a write through the endpoint may still change what MLflow says; only a reading after it is settled.
     `artifact_digest` is written once and never replaced: a later difference makes the version `changed`, with what was then
-    found in `observed_digest`. `artifact_root` is the folder inside MLflow's artifact store. Sizes are bytes.
+    found in `observed_digest`. `beside`: the other files in the folder of its run (path -> bytes), with a digest over them. `artifact_root` is the folder inside MLflow's artifact store. Sizes are bytes.
     """
 
     model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="versions")
@@ -69,6 +69,8 @@ class ModelVersion(BaseModel):
     artifact_manifest = models.JSONField(default=dict)
     artifact_sizes = models.JSONField(default=dict)
     observed_digest = models.CharField(max_length=71, blank=True, default="")
+    beside = models.JSONField(default=dict)
+    beside_digest = models.CharField(max_length=71, blank=True, default="")
     size_bytes = models.BigIntegerField(default=0)
     flavor = models.CharField(max_length=60, blank=True, default="")
     flavors = models.JSONField(default=list)
@@ -174,6 +176,7 @@ from apps.registry.models.cards import CardRevision, FailureMode  # noqa: E402
 from apps.registry.models.datasets import GovernedDataset, LineageEvent, RunEdge  # noqa: E402
 from apps.registry.models.evaluations import Evaluation  # noqa: E402
 from apps.registry.models.scans import ArtifactScan, MlflowContact  # noqa: E402
+from apps.registry.models.signing_keys import SigningKey  # noqa: E402
 
 __all__ = [
     "VERSION_STATES",
@@ -195,5 +198,6 @@ __all__ = [
     "RegistryQuerySet",
     "RunEdge",
     "RunInput",
+    "SigningKey",
     "VersionIntent",
 ]

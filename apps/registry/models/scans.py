@@ -13,7 +13,7 @@ class ArtifactScan(BaseModel):
     """One scan of exactly these files with one version of the scanner. A database trigger refuses change and deletion.
 
     files: [{path, size, kind, safe}]. findings: [{path, level, what}], level `unsafe`, `warning` or `note`.
-    signature: {"state": "none" | "unreadable" | "present", ...}, see rules.signatures.
+    signature: {"state": "none" | "unreadable" | "present", ...}, see rules.signatures; what it is worth is asked of the keys trusted now.
     """
 
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="scans")

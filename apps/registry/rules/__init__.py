@@ -78,6 +78,7 @@ class VersionFacts:
     state: `pending` (MLflow has not finished), `ready`, or `failed` with the reason in `detail`.
     read_at: when the reading began; a write after it is not in it.
     digest / manifest: as in celery_worker.orders, of the files that were read ("" and {} when none could be). sizes: path -> bytes.
+    beside: path -> bytes of the other files in the folder of its run; beside_digest: over all of them, "" when they were not read.
     """
 
     name: str
@@ -92,6 +93,8 @@ class VersionFacts:
     digest: str = ""
     manifest: dict[str, Any] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
+    beside: dict[str, int] = field(default_factory=dict)
+    beside_digest: str = ""
     flavor: str = ""
     flavors: tuple[str, ...] = ()
     signature: dict[str, Any] = field(default_factory=dict)

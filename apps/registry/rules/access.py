@@ -11,7 +11,21 @@ from apps.core.errors import Invalid, NotAllowed, NotFound
 # What MLflow's client still says to a run when it ends: nothing that a decision stands on.
 RUN_ENDS = frozenset({"run_id", "run_uuid", "status", "end_time"})
 VERBS = ("read", "log", "register", "edit", "delete", "alias", "admin")
-OBJ_TYPES = ("experiment", "run", "model", "version", "loggedmodel", "trace", "artifact", "dataset", "none")
+OBJ_TYPES = (
+    "experiment",
+    "run",
+    "model",
+    "version",
+    "loggedmodel",
+    "trace",
+    "artifact",
+    "dataset",
+    "scorer",
+    "labelschema",
+    "reviewqueue",
+    "issue",
+    "none",
+)
 # Environments that the two stages of MLflow stand for; the others take a version out of one.
 STAGE_ENVIRONMENTS = {"production": "production", "staging": "pilot"}
 
@@ -89,6 +103,15 @@ def named_in(source: str) -> dict[str, str]:
         return {"name": found[1]}
     if found := re.fullmatch(r"mlflow-artifacts:/+(.*)", source):
         return {"path": found[1]}
+    return {}
+
+
+def owner_of_path(path: str) -> dict[str, str]:
+    """The run (`run_id`) or logged model (`model_id`) in whose folder a path of the artifact store lies; {} when in neither's."""
+    if found := re.fullmatch(r"[0-9]{1,20}/([0-9a-f]{32})(?:/.*)?", path.strip("/"), re.DOTALL):
+        return {"run_id": found[1]}
+    if found := re.fullmatch(r"[0-9]{1,20}/models/(m-[0-9a-f]{32})(?:/.*)?", path.strip("/"), re.DOTALL):
+        return {"model_id": found[1]}
     return {}
 
 

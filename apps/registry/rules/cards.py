@@ -66,10 +66,10 @@ def card_texts(card: Any) -> dict[str, str]:
     return {name: str(getattr(card, name, "") or "") for name in CARD_FIELDS}
 
 
-def missing_in_card(card: Any) -> list[str]:
-    """Needed fields that are empty or hold fewer than three words, in the order people fill them in."""
+def missing_in_card(card: Any, wanted: Iterable[str] = CARD_NEEDED) -> list[str]:
+    """Fields of those wanted that are empty or hold fewer than three words, in the order people fill them in."""
     texts = card_texts(card)
-    return [name for name in CARD_NEEDED if len(texts[name].split()) < (1 if name == "owner_contact" else CARD_LEAST_WORDS)]
+    return [name for name in wanted if len(texts[name].split()) < (1 if name == "owner_contact" else CARD_LEAST_WORDS)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from apps.registry import rules
 KINDS = {
     "files": "The files of a version are not those that were digested",
     "facts": "Parameters, metrics, tags, data, requirements or signature differ from what was frozen",
+    "beside": "Files beside a version, in the folder of its run, are not those that were frozen",
     "alias": "A protected alias points where no decision says",
     "model": "A model that decisions name was renamed or deleted",
     "tag": "A tag says what only a decision says",
@@ -19,6 +20,7 @@ KINDS = {
 # What belongs to the run and its version, and what is read out of the files.
 FROM_MLFLOW = ("params", "metrics", "tags", "datasets")
 FROM_FILES = ("artifact_digest", "requirements", "signature")
+BESIDE = ("beside", "beside_digest")
 MOST_TEXT, MOST_ROWS = 300, 50
 
 
@@ -42,8 +44,10 @@ def frozen_facts(
     datasets: Iterable[tuple[str, str, str]],
     requirements: str,
     signature: Mapping[str, Any],
+    beside: Mapping[str, int],
+    beside_digest: str,
 ) -> dict[str, Any]:
-    """The canonical facts of a version; datasets as (context, name, digest). Tags that speak of decisions are no facts of the run."""
+    """The canonical facts of a version; datasets as (context, name, digest), beside as path -> bytes of the run's other files. Tags that speak of decisions are no facts of the run."""
     found: dict[str, Any] = plain(
         {
             "artifact_digest": artifact_digest,
@@ -53,6 +57,8 @@ def frozen_facts(
             "datasets": sorted([list(row) for row in datasets]),
             "requirements": requirements,
             "signature": dict(signature),
+            "beside": dict(beside),
+            "beside_digest": beside_digest,
         }
     )
     return found

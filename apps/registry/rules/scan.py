@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
-TOOL, TOOL_VERSION = "gatehouse artifact scan", "1"
+TOOL, TOOL_VERSION = "gatehouse artifact scan", "2"
 MOST_PICKLE_BYTES = 512 * 1024 * 1024
 MOST_OPCODES = 20_000_000
 MOST_FINDINGS = 500

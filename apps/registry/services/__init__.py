@@ -7,6 +7,7 @@ from apps.registry.services.evaluations import attach_evaluation, attach_from_ru
 from apps.registry.services.findings import freeze_version
 from apps.registry.services.governance import assign_owner, check_access
 from apps.registry.services.scans import record_scan, request_scan, scan_version
+from apps.registry.services.signing_keys import retire_key, trust_key
 from apps.registry.services.sync import apply_alias, discover, look_at_model, look_at_version, request_sync, sync_version
 from apps.registry.services.versions import created_experiment, created_model, created_version, mark_changed, note_download, record_version
 from apps.registry.services.writes import begin_write, deny_write, fail_write
@@ -39,7 +40,9 @@ __all__ = [
     "remove_alias",
     "request_scan",
     "request_sync",
+    "retire_key",
     "save_card",
     "scan_version",
     "sync_version",
+    "trust_key",
 ]

@@ -103,7 +103,7 @@ def facts_of_row(row: ModelVersion) -> dict[str, Any]:
     return rules.frozen_facts(
         artifact_digest=row.artifact_digest, params=row.params, metrics=row.metrics, tags=row.tags,
         datasets=[(i.context, i.dataset.name, i.dataset.digest) for i in row.inputs.select_related("dataset")],
-        requirements=row.requirements, signature=row.signature,
+        requirements=row.requirements, signature=row.signature, beside=row.beside, beside_digest=row.beside_digest,
     )  # fmt: skip
 
 
@@ -112,6 +112,7 @@ def facts_of_reading(facts: VersionFacts) -> dict[str, Any]:
     return rules.frozen_facts(
         artifact_digest=facts.digest, params=facts.params, metrics=facts.metrics, tags=facts.tags,
         datasets=[(d.context, d.name, d.digest) for d in facts.datasets], requirements=facts.requirements, signature=facts.signature,
+        beside=facts.beside, beside_digest=facts.beside_digest,
     )  # fmt: skip
 
 
@@ -163,3 +164,22 @@ def compare_frozen(*, actor: Actor, row: ModelVersion, facts: VersionFacts, fiel
         for each in open_ones:
             if set(each.expected) | set(each.found) <= set(fields):
                 close_finding(actor=actor, finding=each, because=because)
+
+
+def compare_beside(*, actor: Actor, row: ModelVersion, facts: VersionFacts) -> None:
+    """The same of the files beside the version in the folder of its run. In the caller's transaction."""
+    kept = FrozenVersion.objects.filter(version=row).first()
+    if kept is None or not facts.beside_digest or not kept.facts.get("beside_digest"):
+        # Frozen before they were read, or not to be read now.
+        return
+    expected, found = rules.differences(kept.facts, facts_of_reading(facts), rules.BESIDE)
+    if not expected and not found:
+        because = f"The files beside {row.label} are again those that were frozen."
+        close_open(actor=actor, kind="beside", model_id=row.model_id, key=str(row.version), because=because)
+        return
+    names = sorted({*expected.get("beside", {}), *found.get("beside", {})})
+    which = f": {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}" if names else "; their sizes are the same"
+    raise_finding(
+        actor=actor, kind="beside", key=str(row.version), model=row.model, version=row, expected=expected, found=found,
+        detail=f"Files beside {row.label}, in the folder of its run, are not those that were frozen for its gate{which}.",
+    )  # fmt: skip

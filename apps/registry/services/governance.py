@@ -70,7 +70,7 @@ def check_access(*, actor: Actor, verb: str, obj_type: str, key: Mapping[str, An
     standings = [sights.standing_to_model(actor, name) for name in subject.models]
     standings += [sights.standing_to_experiment(actor, experiment) for experiment in subject.experiments]
     # Nothing of anybody's yet: who may write at all may; what cannot be placed only those who see everything may touch.
-    placed = obj_type not in {"run", "loggedmodel", "trace", "artifact"}
+    placed = obj_type not in {*locate.BY_ID, "artifact"}
     nowhere = Standing(sees=placed or actor.sees_everything, unclaimed=True)
     access.check_right(actor, verb, reduce(and_, standings) if standings else nowhere, subject.label)
     if verb == "read":
@@ -101,12 +101,9 @@ def _subject(verb: str, obj_type: str, key: Mapping[str, Any]) -> Subject:
         found.experiments.append(experiment)
     elif (named := text("experiment_name")) and verb not in {"log", "register"}:
         found.experiments.append(locate.experiment_named(named))
-    if found.run_id:
-        found.experiments.append(locate.run(found.run_id))
-    if found.model_id:
-        found.experiments.append(locate.logged_model(found.model_id))
-    if trace := text("trace_id"):
-        found.experiments.append(locate.trace(trace))
+    for its_id, place_of in locate.BY_ID.values():
+        if each := text(its_id):
+            found.experiments.append(place_of(each))
     inside = access.experiment_of_path(found.path) if obj_type == "artifact" else ""
     if inside and not found.models and not found.run_id and not found.model_id:
         found.experiments.append(inside)
@@ -287,12 +284,15 @@ def _guard_trace(actor: Actor, verb: str, subject: Subject, key: Mapping[str, An
 
 def _guard_logged_model(actor: Actor, verb: str, subject: Subject, key: Mapping[str, Any], sent: Mapping[str, Any]) -> None:
     if subject.model_id:
-        behind = Q(source__contains=f"/{subject.model_id}") | Q(artifact_root__contains=f"/models/{subject.model_id}/")
-        _refuse_behind(actor, verb, "logged model", behind)
+        _refuse_behind(actor, verb, "logged model", _stands_on(subject.model_id))
+
+
+def _stands_on(model_id: str) -> Q:
+    return Q(source__contains=f"/{model_id}") | Q(artifact_root__contains=f"/models/{model_id}/")
 
 
 def _guard_artifact(actor: Actor, verb: str, subject: Subject, key: Mapping[str, Any], sent: Mapping[str, Any]) -> None:
-    """The files of a registered version are those it was registered with."""
+    """The files of a registered version are those it was registered with; those beside it stay as a gate or decision found them."""
     path = subject.path.strip("/")
     if not path:
         return
@@ -301,6 +301,11 @@ def _guard_artifact(actor: Actor, verb: str, subject: Subject, key: Mapping[str,
             f"The file belongs to the registered version {holder.label}, whose files are frozen. Register a new version instead and request "
             f"its gate at {_page(actor, holder)}."
         )
+    owner = access.owner_of_path(path)
+    if run_id := owner.get("run_id"):
+        _refuse_behind(actor, verb, "folder of this run", Q(run_id=run_id))
+    elif model_id := owner.get("model_id"):
+        _refuse_behind(actor, verb, "folder of this logged model", _stands_on(model_id))
 
 
 def _refuse_behind(actor: Actor, verb: str, what: str, behind: Q) -> None:

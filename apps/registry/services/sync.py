@@ -116,10 +116,19 @@ def check_frozen(row: ModelVersion) -> None:
     except NotFound:
         call(mark_gone, actor=Actor.system(SYNC), version_id=row.id)
         return
-    if row.status == "changed" or (row.artifact_root and mlflow.sizes(row.artifact_root) != row.artifact_sizes):
+    if row.status == "changed" or _files_differ(row):
         sync_version(name=row.model.name, version=row.version)
         return
     call(compare_figures, actor=Actor.system(SYNC), version_id=row.id, facts=facts)
+
+
+def _files_differ(row: ModelVersion) -> bool:
+    """Whether the lists of its files, or of those beside it, are not as they were read."""
+    if not row.artifact_root:
+        return False
+    if mlflow.sizes(row.artifact_root) != row.artifact_sizes:
+        return True
+    return bool(row.beside_digest) and mlflow.sizes_beside(row.experiment_id, row.run_id, row.artifact_root) != row.beside
 
 
 @transaction.atomic

@@ -15,13 +15,14 @@ from apps.registry.models import Dataset, Experiment, ModelCard, ModelVersion, R
 from apps.registry.rules import DatasetFacts, VersionFacts
 from apps.registry.rules.access import experiment_of_path
 from apps.registry.rules.findings import FROM_FILES, FROM_MLFLOW, bounded
+from apps.registry.rules.scan import TOOL_VERSION
 from apps.registry.selectors.access import decided, live_for
-from apps.registry.services.findings import close_open, compare_frozen, raise_finding
+from apps.registry.services.findings import close_open, compare_beside, compare_frozen, raise_finding
 
 # Taken over from a reading as they are.
 COPIED = (
     "run_id", "experiment_id", "run_name", "source", "detail", "artifact_root", "flavor", "signature", "requirements", "params", "metrics", "tags",
-    "description", "registered_at",
+    "description", "registered_at", "beside", "beside_digest",
 )  # fmt: skip
 
 
@@ -111,6 +112,7 @@ def record_version(*, actor: Actor, facts: VersionFacts) -> ModelVersion:
     same_files = bool(row.artifact_digest) and facts.digest == row.artifact_digest
     ours = actor if actor.is_system else Actor.system("artifact check", on_behalf_of=actor.id)
     compare_frozen(actor=ours, row=row, facts=facts, fields=(*FROM_MLFLOW, *(FROM_FILES if same_files else ())))
+    compare_beside(actor=ours, row=row, facts=facts)
     if row.artifact_digest and facts.digest != row.artifact_digest:
         return _mark(
             row, actor=actor, observed=facts.digest, detail=facts.detail or "Its files differ from those whose digest was recorded."
@@ -129,7 +131,7 @@ def record_version(*, actor: Actor, facts: VersionFacts) -> ModelVersion:
     _check_claims(row, ours)
     if facts.state == "ready":
         ModelCard.objects.get_or_create(version=row, defaults=rules.prefilled_card(facts))
-        if not row.scans.exists():
+        if not row.scans.filter(tool_version=TOOL_VERSION).exists():
             outbox.put("registry.scan", {"name": owner.name, "version": row.version})
     if restored:
         audit.record(

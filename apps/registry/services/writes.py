@@ -13,7 +13,7 @@ from apps.core.clock import now
 from apps.outbox import services as outbox
 from apps.registry import rules
 from apps.registry.models import ModelVersion, RegisteredModel, VersionIntent
-from apps.registry.rules.access import RUN_ENDS, plain_names
+from apps.registry.rules.access import RUN_ENDS, owner_of_path, plain_names
 from apps.registry.selectors import author_of
 from apps.registry.selectors.told import told
 
@@ -72,6 +72,8 @@ def _look_soon(obj_type: str, values: Mapping[str, Any]) -> None:
         rows = ModelVersion.objects.filter(model__name=name, version=int(number))
     elif obj_type == "run" and isinstance(values.get("run_id"), str) and not RUN_ENDS.issuperset(values):
         rows = ModelVersion.objects.filter(run_id=values["run_id"])
+    elif obj_type == "artifact" and (run_id := owner_of_path(str(values.get("path") or "")).get("run_id")):
+        rows = ModelVersion.objects.filter(run_id=run_id)
     elif obj_type == "loggedmodel" and isinstance(values.get("model_id"), str):
         rows = ModelVersion.objects.filter(source__contains=f"/{values['model_id']}")
     quiet = Q(writing_until=None) | Q(writing_until__lt=moment + LANDS_WITHIN)

@@ -1,16 +1,16 @@
 """The allow-list of the governed MLflow endpoint: what is not here is refused.
 
-One line for each address of the installed MLflow server: admitted (tracking.py, registry.py, traces.py) or refused by name
+One line for each address of the installed MLflow server: admitted (tracking.py, registry.py, traces.py, reviews.py) or refused by name
 (refused.py). A test compares both with the server's own table, so that an upgrade which adds an address fails the suite.
 Addresses are written once, with `/api`; MLflow serves most of them under `/ajax-api` too.
 """
 
-from apps.registry.machine.routes import refused, registry, traces, tracking
+from apps.registry.machine.routes import refused, registry, reviews, traces, tracking
 from apps.registry.machine.routes.table import READ, WRITE, Route
 
 __all__ = ["READ", "ROUTES", "WRITE", "Route", "match", "unprefixed", "upstream", "why_refused"]
 
-ROUTES: tuple[Route, ...] = tracking.ROUTES + registry.ROUTES + traces.ROUTES
+ROUTES: tuple[Route, ...] = tracking.ROUTES + registry.ROUTES + traces.ROUTES + reviews.ROUTES
 AJAX, API = "/ajax-api/", "/api/"
 
 _EXACT = {(r.method, r.pattern): r for r in ROUTES if r.regex is None}

@@ -101,7 +101,7 @@ NAMED: dict[str, tuple[int, str, str]] = {
     ),
     "webhooks": (
         403,
-        "Webhooks of MLflow are not open through Gatehouse. The portal's trail and REST API tell what has happened.",
+        "Webhooks of MLflow are not open through Gatehouse: they would tell others what those may not see. The portal has signed webhooks of its own.",
         """
         GET,POST /api/2.0/mlflow/webhooks
         DELETE,GET,PATCH /api/2.0/mlflow/webhooks/{}
@@ -135,43 +135,11 @@ NAMED: dict[str, tuple[int, str, str]] = {
         DELETE /api/3.0/mlflow/mcp-servers/{}/versions/{}/tags/{}
         """,
     ),
-    "scorers": (
+    "online": (
         403,
-        "Scorers kept on the server are not open through Gatehouse. Keep them in your code and log what they find.",
+        "Scoring that MLflow would run on its server by itself is not open through Gatehouse. Run the scorer in your own process.",
         """
-        DELETE /api/3.0/mlflow/scorers/delete
-        GET /api/3.0/mlflow/scorers/get
-        GET /api/3.0/mlflow/scorers/list
         PUT /api/3.0/mlflow/scorers/online-config
-        GET /api/3.0/mlflow/scorers/online-configs
-        POST /api/3.0/mlflow/scorers/register
-        GET /api/3.0/mlflow/scorers/versions
-        """,
-    ),
-    "labelling": (
-        403,
-        "MLflow's issues, label schemas and review queues are not open through Gatehouse. Assessments of traces are.",
-        """
-        POST /api/3.0/mlflow/issues
-        POST /api/3.0/mlflow/issues/search
-        GET,PATCH /api/3.0/mlflow/issues/{}
-        POST /api/3.0/mlflow/label-schemas/create
-        DELETE /api/3.0/mlflow/label-schemas/delete
-        GET /api/3.0/mlflow/label-schemas/get
-        GET /api/3.0/mlflow/label-schemas/get-by-name
-        GET /api/3.0/mlflow/label-schemas/list
-        PATCH /api/3.0/mlflow/label-schemas/update
-        POST /api/3.0/mlflow/review-queues/create
-        POST /api/3.0/mlflow/review-queues/delete
-        GET /api/3.0/mlflow/review-queues/get
-        GET /api/3.0/mlflow/review-queues/get-by-name
-        POST /api/3.0/mlflow/review-queues/get-or-create-user
-        POST /api/3.0/mlflow/review-queues/items/add
-        GET /api/3.0/mlflow/review-queues/items/list
-        POST /api/3.0/mlflow/review-queues/items/remove
-        POST /api/3.0/mlflow/review-queues/items/set-status
-        GET /api/3.0/mlflow/review-queues/list
-        POST /api/3.0/mlflow/review-queues/update
         """,
     ),
     "demo": (
@@ -249,6 +217,8 @@ def _pattern(path: str) -> re.Pattern[str]:
     return re.compile((whole[: -len(inner)] if ends else whole).replace(inner, "[^/]+") + (".+" if ends else ""), re.DOTALL)
 
 
+# Names of MCP servers may hold slashes, so that their addresses have any number of parts.
+BELOW = {"/api/3.0/mlflow/mcp-servers/": "mcp"}
 EXACT = {(method, path): name for name in NAMED for method, path in lines(name) if "{}" not in path}
 _PATTERNS = [(method, _pattern(path), name) for name in NAMED for method, path in lines(name) if "{}" in path]
 
@@ -257,7 +227,8 @@ def name_of(method: str, path: str) -> str:
     """The name under which a path (written with `/api`) is refused, or "" when it is not on the list."""
     if found := EXACT.get((method, path)):
         return found
-    return next((name for m, pattern, name in _PATTERNS if m == method and pattern.fullmatch(path)), "")
+    found = next((name for m, pattern, name in _PATTERNS if m == method and pattern.fullmatch(path)), "")
+    return found or next((name for start, name in BELOW.items() if path.startswith(start)), "")
 
 
 def why(method: str, path: str) -> tuple[int, str]:

@@ -13,6 +13,7 @@ PARTS = {
     "model_id": r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}",
     "trace_id": r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,249}",
     "assessment_id": r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}",
+    "issue_id": r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}",
     "dataset_id": r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}",
     "tag_key": r"[^/]{1,250}",
     "path": r".+",
