@@ -1,11 +1,12 @@
 """Every way we know to say one thing to a gate and another to MLflow behind it."""
 
+import http.client
 import json
 
 import pytest
 from guardian.shortcuts import assign_perm
 
-from apps.registry.gateways import forward
+from apps.registry.gateways import forward, pool
 from apps.registry.machine import spans
 from apps.registry.models import RegisteredModel
 from tests.registry.conftest import text
@@ -31,9 +32,9 @@ def sent_on(monkeypatch):
     seen = []
     real = forward.send
 
-    def spy(method, path, *, query="", headers, content=None):
+    def spy(method, path, *, query="", headers, content=None, **more):
         seen.append((method, path, query, dict(headers), content))
-        return real(method, path, query=query, headers=headers, content=content)
+        return real(method, path, query=query, headers=headers, content=content, **more)
 
     monkeypatch.setattr(forward, "send", spy)
     return seen
@@ -194,6 +195,18 @@ def test_a_method_is_what_it_says(hidden, sent_on, header):
     assert caller("GET", f"{API}/registered-models/get?name={made.name}", **{header: "DELETE"}).status_code == 404
     assert caller("GET", "/health", **{header: "POST"}).status_code == 200
     assert sent_on[-1][0] == "GET" and not [h for h in sent_on[-1][3] if "override" in h.lower() or "method" in h.lower()]
+
+
+def test_what_mlflow_says_of_a_hidden_model_is_not_even_read(hidden, settings, monkeypatch):
+    """The portal asks its own tables while MLflow works."""
+    made, _, caller = hidden
+    ended, really_close = [], http.client.HTTPConnection.close
+    monkeypatch.setattr(http.client.HTTPConnection, "getresponse", lambda self: pytest.fail("MLflow's answer was read"))
+    monkeypatch.setattr(http.client.HTTPConnection, "close", lambda self: (ended.append(self), really_close(self)))
+    answer = caller("GET", f"{API}/registered-models/get?name={made.name}")
+    assert answer.status_code == 404 and "may not see it" in text(answer)
+    # The connection, on which the answer arrives, serves nobody else.
+    assert ended and ended[-1] not in [kept for _, kept in pool.to(settings.MLFLOW_URL)._idle]
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "CONNECT", "PROPFIND"])
