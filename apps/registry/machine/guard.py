@@ -61,13 +61,14 @@ def experiments_of(obj: str, key: Mapping[str, Any]) -> list[str]:
         raise no_such(obj) from error
 
 
-def check_write(actor: Actor, route: Route, sent: Sent) -> None:
-    """Whether the caller may do this to all that the request names."""
-    values = sent.values
+def check_write(actor: Actor, route: Route, sent: Sent) -> Any:
+    """Whether the caller may do this to all that the request names. Returns the model version it is about, as `check_access` does."""
+    values, known = sent.values, None
     for obj, key in _subjects(route, sent):
-        services.check_access(actor=actor, verb=route.verb, obj_type=obj, key=key, sent=values)
+        known = services.check_access(actor=actor, verb=route.verb, obj_type=obj, key=key, sent=values)
     if route.special in {"dataset-experiments", "traces", "trace", "spans"}:
         _check_beside(actor, route, sent)
+    return known
 
 
 def _subjects(route: Route, sent: Sent) -> list[tuple[str, dict[str, Any]]]:
