@@ -6,6 +6,7 @@ gunicorn bench.relay:application, with BENCH_RELAY_PORT set. No sign-in, no chec
 import http.client
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,8 +18,10 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     if environ["PATH_INFO"] == "/healthz":
         start_response("200 OK", [("Content-Length", "0")])
         return []
-    if not hasattr(_kept, "connection"):
+    # Below what the target keeps an idle connection for.
+    if time.monotonic() - getattr(_kept, "used_at", 0) > 2:
         _kept.connection = http.client.HTTPConnection("127.0.0.1", int(os.environ["BENCH_RELAY_PORT"]), timeout=60)
+    _kept.used_at = time.monotonic()
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)) or None
     path = environ["PATH_INFO"] + ("?" + environ["QUERY_STRING"] if environ["QUERY_STRING"] else "")
     _kept.connection.request(environ["REQUEST_METHOD"], path, body, {"Content-Type": "application/json"} if body else {})

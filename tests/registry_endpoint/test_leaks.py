@@ -216,7 +216,9 @@ def test_other_methods_are_not_understood(hidden, monkeypatch, method):
     assert caller(method, f"{API}/runs/get?run_id={made.run_id}").status_code in {400, 405}
 
 
-@pytest.mark.parametrize("path", ["//api/2.0/mlflow/runs/get", "/api/2.0//mlflow/runs/get", "/API/2.0/mlflow/runs/get", "/api/2.0/mlflow/runs/GET"])
+@pytest.mark.parametrize(
+    "path", ["//api/2.0/mlflow/runs/get", "/api/2.0//mlflow/runs/get", "/API/2.0/mlflow/runs/get", "/api/2.0/mlflow/runs/GET"]
+)
 def test_another_spelling_of_a_path_is_refused(hidden, path):
     made, _, caller = hidden
     assert caller("GET", f"{path}?run_id={made.run_id}").status_code in {400, 403}
@@ -228,7 +230,12 @@ def test_several_runs_are_each_looked_at(hidden, name):
     own = caller.ok("POST", "runs/create", {"experiment_id": experiment})["run"]["info"]["run_id"]
     alone = caller("GET", f"{API}/metrics/get-history-bulk-interval?run_ids={own}&metric_key=a&max_results=10")
     assert alone.status_code == 200
-    assert caller("GET", f"{API}/metrics/get-history-bulk-interval?run_ids={own}&run_ids={made.run_id}&metric_key=a&max_results=10").status_code == 404
+    assert (
+        caller(
+            "GET", f"{API}/metrics/get-history-bulk-interval?run_ids={own}&run_ids={made.run_id}&metric_key=a&max_results=10"
+        ).status_code
+        == 404
+    )
 
 
 def test_searches_are_narrowed_to_what_may_be_seen(hidden, name):
@@ -250,7 +257,14 @@ def test_searches_are_narrowed_to_what_may_be_seen(hidden, name):
 
 
 @pytest.mark.parametrize(
-    "source", ["runs:/{run}/model", "mlflow-artifacts:/{experiment}/{run}/artifacts/model", "models:/{name}/1", "models:/{name}@first", "runs:///{run}/model"]
+    "source",
+    [
+        "runs:/{run}/model",
+        "mlflow-artifacts:/{experiment}/{run}/artifacts/model",
+        "models:/{name}/1",
+        "models:/{name}@first",
+        "runs:///{run}/model",
+    ],
 )
 def test_a_version_of_ones_own_is_not_made_of_what_is_out_of_sight(hidden, source, name):
     _, _, caller = hidden
