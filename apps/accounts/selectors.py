@@ -7,13 +7,13 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
-from django.db import connection
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from guardian.models import UserObjectPermission
 
 from apps.accounts import rules
 from apps.accounts.models import ApiToken, RoleAssignment, SecondFactor, User
+from apps.core import sql
 from apps.core.actor import Actor
 from apps.core.clock import now
 from apps.core.errors import NotFound, SignInNeeded
@@ -35,6 +35,7 @@ def actor_from_user(user: User, *, request: HttpRequest | None = None) -> Actor:
         kind="user",
         id=f"user:{user.id}",
         label=str(user),
+        person=str(user),
         user_id=str(user.id),
         roles=frozenset(a.role for a in assignments),
         functions=frozenset(a.function for a in assignments if a.function),
@@ -56,7 +57,7 @@ _HOLDER = """
            coalesce(nullif(u.full_name, ''), u.email),
            ARRAY(SELECT r.role || ':' || r.function FROM accounts_roleassignment r WHERE r.user_id = u.id)
       FROM accounts_apitoken t JOIN accounts_user u ON u.id = t.user_id
-     WHERE t.prefix = %s
+     WHERE t.prefix = $1
 """
 
 
@@ -65,8 +66,7 @@ def actor_from_token(raw: str, *, request: HttpRequest | None = None) -> Actor:
     parts = raw.split("_", 2)
     row = None
     if len(parts) == 3 and parts[0] == "ghp" and "\x00" not in parts[1]:
-        with connection.cursor() as cursor:
-            row = cursor.execute(_HOLDER, [parts[1]]).fetchone()
+        row = next(iter(sql.ask(_HOLDER, [parts[1]])), None)
     if row is None or not hmac.compare_digest(row[2], secret_hash(raw)):
         raise SignInNeeded("The API token is not known. Issue a new one under Account, and send it as `Authorization: Bearer ...`.")
     token_id, name, _, scopes, expires_at, revoked_at, last_used_at, user_id, is_active, label, held = row
@@ -80,6 +80,7 @@ def actor_from_token(raw: str, *, request: HttpRequest | None = None) -> Actor:
         kind="token",
         id=f"token:{token_id}",
         label=f"{label} (token {name})",
+        person=label,
         user_id=str(user_id),
         roles=frozenset(role for role, _, _ in roles),
         functions=frozenset(function for _, _, function in roles if function),

@@ -17,6 +17,7 @@ from apps.audit import catalogue, selectors
 from apps.audit.bundle import Scope, write_bundle
 from apps.audit.models import Event
 from apps.audit.sealing import SealBroken
+from apps.core import sql
 from apps.core.actor import Actor
 from apps.core.canonical import canonical_json
 from apps.core.clock import iso, now
@@ -165,8 +166,7 @@ def record(
             "reason": clean(str(reason), "reason"),
         }
     )
-    with connection.cursor() as cursor:
-        cursor.execute("INSERT INTO audit_event (id, payload) VALUES (%s, %s)", [event_id, payload])
+    sql.change("INSERT INTO audit_event (id, payload) VALUES ($1, $2)", [event_id, payload])
     return Event(
         id=event_id,
         payload=payload,

@@ -30,6 +30,7 @@ class Actor:
     """The one who acts, as the trail keeps it for ever.
 
     kind: `user`, `token`, `agent` or `system`. `id` and `label` stay readable after the account is gone.
+    `person` is the name of the person behind it, "" where there is none or nobody looked.
     `scopes` limits what a token may do; a signed-in person or the system has none missing (`*`).
     """
 
@@ -37,6 +38,7 @@ class Actor:
     id: str
     label: str
     user_id: str | None = None
+    person: str = ""
     roles: frozenset[str] = frozenset()
     functions: frozenset[str] = frozenset()
     scopes: frozenset[str] = field(default_factory=lambda: frozenset({"*"}))

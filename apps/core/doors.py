@@ -6,6 +6,8 @@ from typing import ParamSpec, TypeVar
 
 from django.db import transaction
 
+from apps.core import sql
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -28,4 +30,22 @@ def durable(function: Callable[P, R]) -> Callable[P, R]:
 def call(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
     """Make one service call in its own durable transaction, for a door that also does network work around it."""
     with transaction.atomic(durable=True):
-        return function(*args, **kwargs)
+        return _plain(function)(*args, **kwargs)
+
+
+def call_repairable(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """`call` for what a reconciler makes again from other durable rows: its commit does not wait for the disk.
+
+    A crash of PostgreSQL's machine may lose it, a crash of ours never does; what it committed after is not lost without it.
+    """
+    with sql.settled_soon():
+        return call(function, *args, **kwargs)
+
+
+def _plain(function: Callable[P, R]) -> Callable[P, R]:
+    """A service without its own `atomic`: directly below a door's it would be a savepoint that nobody goes back to."""
+    held = getattr(function, "__closure__", None) or ()
+    if any(isinstance(cell.cell_contents, transaction.Atomic) for cell in held):
+        inner: Callable[P, R] = function.__wrapped__  # type: ignore[attr-defined]
+        return inner
+    return function

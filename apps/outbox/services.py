@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
+from apps.core import sql
 from apps.core.canonical import plain
 from apps.core.clock import now
 from apps.outbox.models import Message
@@ -15,14 +16,14 @@ CLAIM_S = settings.OUTBOX_CLAIM_S
 KEEP_SENT = timedelta(days=7)
 
 
-def put(topic: str, body: dict[str, Any], *, due_at: datetime | None = None) -> Message:
+def put(topic: str, body: dict[str, Any], *, due_at: datetime | None = None) -> None:
     """Write a message in the caller's transaction; it exists exactly if the change does.
 
     `topic` is `app.verb` and names a control task (see celery_worker/control/topics.py); `body` holds ids, not state.
     """
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("outbox.put needs the transaction of the change it speaks of")
-    return Message.objects.create(topic=topic, body=plain(body), due_at=due_at or now())
+    sql.insert(Message(topic=topic, body=plain(body), due_at=due_at or now()))
 
 
 @transaction.atomic
@@ -30,7 +31,11 @@ def claim(*, limit: int = 100) -> list[Message]:
     """Take due messages for `CLAIM_S` seconds; rivals skip them. A relay that dies leaves them to the next one."""
     moment = now()
     free = Q(claimed_until=None) | Q(claimed_until__lt=moment)
-    rows = list(Message.objects.select_for_update(skip_locked=True, no_key=True).filter(free, sent_at=None, due_at__lte=moment).order_by("id")[:limit])
+    rows = list(
+        Message.objects.select_for_update(skip_locked=True, no_key=True)
+        .filter(free, sent_at=None, due_at__lte=moment)
+        .order_by("id")[:limit]
+    )
     Message.objects.filter(id__in=[r.id for r in rows]).update(claimed_until=moment + timedelta(seconds=CLAIM_S))
     return rows
 

@@ -110,7 +110,8 @@ def test_a_relay_killed_hard_leaves_its_messages_to_the_next(point, arrived, rel
     fault = tmp_path / "fault"
     fault.write_text(point)
     with transaction.atomic():
-        message = outbox.put("deployments.advance", {"endpoint_id": uuid.uuid4()})
+        outbox.put("deployments.advance", {"endpoint_id": uuid.uuid4()})
+    message = Message.objects.get()
     database = connection.settings_dict
     url = f"postgresql://{database['USER']}:{database['PASSWORD']}@{database['HOST']}:{database['PORT']}/{database['NAME']}"
     # The killed process speaks to a Valkey database that nothing else reads.

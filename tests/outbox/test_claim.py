@@ -35,7 +35,8 @@ def test_a_claimed_message_is_not_claimed_again_until_the_claim_runs_out():
 
 @pytest.mark.django_db
 def test_a_sent_message_is_settled_once_and_swept_after_a_week():
-    row = services.put("tests.one", {})
+    services.put("tests.one", {})
+    row = Message.objects.get()
     assert services.mark_sent([row.id]) == 1
     assert services.mark_sent([row.id]) == 0
     assert services.sweep() == 0
@@ -45,7 +46,8 @@ def test_a_sent_message_is_settled_once_and_swept_after_a_week():
 
 @pytest.mark.django_db
 def test_a_message_the_broker_refused_comes_back_later():
-    row = services.put("tests.one", {})
+    services.put("tests.one", {})
+    row = Message.objects.get()
     services.claim()
     services.mark_failed(row.id)
     assert services.claim() == []

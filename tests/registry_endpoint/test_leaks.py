@@ -1,11 +1,12 @@
 """Every way we know to say one thing to a gate and another to MLflow behind it."""
 
+import http.client
 import json
 
 import pytest
 from guardian.shortcuts import assign_perm
 
-from apps.registry.gateways import forward
+from apps.registry.gateways import forward, pool
 from apps.registry.machine import spans
 from apps.registry.models import RegisteredModel
 from tests.registry.conftest import text
@@ -31,9 +32,9 @@ def sent_on(monkeypatch):
     seen = []
     real = forward.send
 
-    def spy(method, path, *, query="", headers, content=None):
+    def spy(method, path, *, query="", headers, content=None, **more):
         seen.append((method, path, query, dict(headers), content))
-        return real(method, path, query=query, headers=headers, content=content)
+        return real(method, path, query=query, headers=headers, content=content, **more)
 
     monkeypatch.setattr(forward, "send", spy)
     return seen
@@ -196,6 +197,18 @@ def test_a_method_is_what_it_says(hidden, sent_on, header):
     assert sent_on[-1][0] == "GET" and not [h for h in sent_on[-1][3] if "override" in h.lower() or "method" in h.lower()]
 
 
+def test_what_mlflow_says_of_a_hidden_model_is_not_even_read(hidden, settings, monkeypatch):
+    """The portal asks its own tables while MLflow works."""
+    made, _, caller = hidden
+    ended, really_close = [], http.client.HTTPConnection.close
+    monkeypatch.setattr(http.client.HTTPConnection, "getresponse", lambda self: pytest.fail("MLflow's answer was read"))
+    monkeypatch.setattr(http.client.HTTPConnection, "close", lambda self: (ended.append(self), really_close(self)))
+    answer = caller("GET", f"{API}/registered-models/get?name={made.name}")
+    assert answer.status_code == 404 and "may not see it" in text(answer)
+    # The connection, on which the answer arrives, serves nobody else.
+    assert ended and ended[-1] not in [kept for _, kept in pool.to(settings.MLFLOW_URL)._idle]
+
+
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "CONNECT", "PROPFIND"])
 def test_other_methods_are_not_understood(hidden, monkeypatch, method):
     made, _, caller = hidden
@@ -203,7 +216,9 @@ def test_other_methods_are_not_understood(hidden, monkeypatch, method):
     assert caller(method, f"{API}/runs/get?run_id={made.run_id}").status_code in {400, 405}
 
 
-@pytest.mark.parametrize("path", ["//api/2.0/mlflow/runs/get", "/api/2.0//mlflow/runs/get", "/API/2.0/mlflow/runs/get", "/api/2.0/mlflow/runs/GET"])
+@pytest.mark.parametrize(
+    "path", ["//api/2.0/mlflow/runs/get", "/api/2.0//mlflow/runs/get", "/API/2.0/mlflow/runs/get", "/api/2.0/mlflow/runs/GET"]
+)
 def test_another_spelling_of_a_path_is_refused(hidden, path):
     made, _, caller = hidden
     assert caller("GET", f"{path}?run_id={made.run_id}").status_code in {400, 403}
@@ -215,7 +230,12 @@ def test_several_runs_are_each_looked_at(hidden, name):
     own = caller.ok("POST", "runs/create", {"experiment_id": experiment})["run"]["info"]["run_id"]
     alone = caller("GET", f"{API}/metrics/get-history-bulk-interval?run_ids={own}&metric_key=a&max_results=10")
     assert alone.status_code == 200
-    assert caller("GET", f"{API}/metrics/get-history-bulk-interval?run_ids={own}&run_ids={made.run_id}&metric_key=a&max_results=10").status_code == 404
+    assert (
+        caller(
+            "GET", f"{API}/metrics/get-history-bulk-interval?run_ids={own}&run_ids={made.run_id}&metric_key=a&max_results=10"
+        ).status_code
+        == 404
+    )
 
 
 def test_searches_are_narrowed_to_what_may_be_seen(hidden, name):
@@ -237,7 +257,14 @@ def test_searches_are_narrowed_to_what_may_be_seen(hidden, name):
 
 
 @pytest.mark.parametrize(
-    "source", ["runs:/{run}/model", "mlflow-artifacts:/{experiment}/{run}/artifacts/model", "models:/{name}/1", "models:/{name}@first", "runs:///{run}/model"]
+    "source",
+    [
+        "runs:/{run}/model",
+        "mlflow-artifacts:/{experiment}/{run}/artifacts/model",
+        "models:/{name}/1",
+        "models:/{name}@first",
+        "runs:///{run}/model",
+    ],
 )
 def test_a_version_of_ones_own_is_not_made_of_what_is_out_of_sight(hidden, source, name):
     _, _, caller = hidden

@@ -78,7 +78,10 @@ class Upstream:
     def __init__(self):
         self.asked, self.about = [], "seen"
 
-    def send(self, method, path, *, query="", headers, content=None):
+    def send(self, method, path, *, query="", headers, content=None, meanwhile=None):
+        if meanwhile is not None:
+            # What it raises ends the connection: no answer is taken, so nothing was asked.
+            meanwhile()
         self.asked.append((method, path))
         if not (content is None or isinstance(content, bytes)):
             b"".join(content)

@@ -1,7 +1,7 @@
 """Sends one admitted request on to MLflow and streams the answer back."""
 
 import http.client
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 
 from django.conf import settings
@@ -76,10 +76,19 @@ class Answer:
         self.close()
 
 
-def send(method: str, path: str, *, query: str = "", headers: Mapping[str, str], content: bytes | Iterable[bytes] | None = None) -> Answer:
+def send(
+    method: str,
+    path: str,
+    *,
+    query: str = "",
+    headers: Mapping[str, str],
+    content: bytes | Iterable[bytes] | None = None,
+    meanwhile: Callable[[], None] | None = None,
+) -> Answer:
     """Send a request with exactly these headers (and Host). `path` and `query` are already encoded. Raises MlflowUnreachable.
 
-    An OSError that `content` raises while it is read is the caller's own and passes through.
+    `meanwhile` is called while MLflow works, before anything of its answer is read; what it raises ends the connection and passes
+    through. So does an OSError that `content` raises while it is read: that is the caller's own.
     """
     home = pool.to(settings.MLFLOW_URL)
     try:
@@ -96,6 +105,8 @@ def send(method: str, path: str, *, query: str = "", headers: Mapping[str, str],
         if isinstance(content, bytes):
             connection.putheader("Content-Length", str(len(content)))
         _send(connection, content, chunked=headers.get("Transfer-Encoding") == "chunked")
+        if meanwhile is not None:
+            _own(meanwhile)
         response = connection.getresponse()
         if response.length is None and not response.chunked:
             # MLflow always says where its answer ends; the library takes headers that broke off for whole ones.
@@ -104,7 +115,7 @@ def send(method: str, path: str, *, query: str = "", headers: Mapping[str, str],
         return Answer(connection, response, home)
     except TimeoutError as error:
         raise MlflowUnreachable("MLflow did not answer in time.", sent=True, late=True) from error
-    except _CallerBroke as error:
+    except _Ours as error:
         raise error.cause from error
     except (OSError, http.client.HTTPException) as error:
         raise MlflowUnreachable(f"The connection to MLflow broke ({type(error).__name__}).", sent=True) from error
@@ -113,12 +124,19 @@ def send(method: str, path: str, *, query: str = "", headers: Mapping[str, str],
             connection.close()
 
 
-class _CallerBroke(Exception):
-    """The body could not be read to its end."""
+class _Ours(Exception):
+    """What went wrong is not MLflow's doing: the body could not be read to its end, or the caller may not see the answer."""
 
-    def __init__(self, cause: OSError) -> None:
+    def __init__(self, cause: Exception) -> None:
         super().__init__(str(cause))
         self.cause = cause
+
+
+def _own(meanwhile: Callable[[], None]) -> None:
+    try:
+        meanwhile()
+    except Exception as error:
+        raise _Ours(error) from error
 
 
 def _send(connection: http.client.HTTPConnection, content: bytes | Iterable[bytes] | None, *, chunked: bool) -> None:
@@ -140,4 +158,4 @@ def _read(content: Iterable[bytes]) -> Iterator[bytes]:
     try:
         yield from content
     except OSError as error:
-        raise _CallerBroke(error) from error
+        raise _Ours(error) from error

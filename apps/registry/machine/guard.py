@@ -61,17 +61,18 @@ def experiments_of(obj: str, key: Mapping[str, Any]) -> list[str]:
         raise no_such(obj) from error
 
 
-def check_write(actor: Actor, route: Route, sent: Sent) -> None:
-    """Whether the caller may do this to all that the request names."""
-    values = sent.values
+def check_write(actor: Actor, route: Route, sent: Sent) -> Any:
+    """Whether the caller may do this to all that the request names. Returns the model version it is about, as `check_access` does."""
+    values, known = sent.values, None
     for obj, key in _subjects(route, sent):
-        services.check_access(actor=actor, verb=route.verb, obj_type=obj, key=key, sent=values)
+        known = services.check_access(actor=actor, verb=route.verb, obj_type=obj, key=key, sent=values)
     if route.special in {"dataset-experiments", "traces", "trace", "spans"}:
         _check_beside(actor, route, sent)
     if route.special.startswith("signed-"):
         # MLflow takes the caller's word for who it was; the portal knows. What waits again was finished by nobody.
         waits = "PENDING" in str(sent.values.get("status", "")).upper()
         sent.put(route.special.removeprefix("signed-"), None if waits and "completed_by" in route.special else actor.label)
+    return known
 
 
 def _subjects(route: Route, sent: Sent) -> list[tuple[str, dict[str, Any]]]:

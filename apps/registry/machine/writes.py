@@ -4,12 +4,12 @@ import logging
 import re
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import DatabaseError, IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from apps.core.actor import Actor
-from apps.core.doors import call
+from apps.core.doors import call, call_repairable
 from apps.core.errors import DomainError, Invalid, NotAllowed
 from apps.registry import rules, services
 from apps.registry.gateways import forward, locate, mlflow
@@ -33,7 +33,7 @@ def serve(request: HttpRequest, route: Route, path: str, sent: Sent, actor: Acto
         if route.special == "spans":
             content = spans.read(request, sent)
         _prepare(route, sent)
-        guard.check_write(actor, route, sent)
+        known = guard.check_write(actor, route, sent)
         if content is None and route.special != "artifact":
             content = sent.content
     except DomainError as error:
@@ -51,12 +51,16 @@ def serve(request: HttpRequest, route: Route, path: str, sent: Sent, actor: Acto
         headers["Content-Type"] = "application/json"
     intent = call(
         services.begin_write, actor=actor, route=route.name, obj_type=route.obj_type, obj_id=obj_id, after=after,
-        asks_for_version=route.special == "version", key=route.key(sent.values), sent=sent.values,
+        asks_for_version=route.special == "version", key=route.key(sent.values), sent=sent.values, known=known,
     )  # fmt: skip
     response, said = _settled(actor, route, obj_id, upstream(route, path), headers, content)
     if response.status_code == 200:
         try:
-            _follow_up(actor, route, sent.values, said, intent)
+            try:
+                _follow_up(actor, route, sent.values, said, intent)
+            except IntegrityError:
+                # A reading has met the same in the same moment; now it is there.
+                _follow_up(actor, route, sent.values, said, intent)
         except (DomainError, DatabaseError, KeyError, ValueError, forward.MlflowUnreachable):
             # MLflow has done it and the trail holds the request: the caller gets the answer, and discovery mends the record.
             log.exception("recording what MLflow has done failed", extra={"event": {"route": route.name, "object": obj_id}})
@@ -139,6 +143,7 @@ def _settled(
 def _follow_up(actor: Actor, route: Route, sent: dict[str, Any], said: dict[str, Any], intent: Any) -> None:
     """What the portal records of its own after MLflow has done it."""
     if route.special == "experiment":
+        # Its owner is kept nowhere else, so this one waits for the disk.
         call(services.created_experiment, actor=actor, experiment_id=str(said["experiment_id"]), name=str(sent.get("name", "")))
     elif route.special == "run":
         info = (said.get("run") or said.get("model") or {}).get("info", {})
@@ -146,22 +151,22 @@ def _follow_up(actor: Actor, route: Route, sent: dict[str, Any], said: dict[str,
         locate.note(kind, str(info.get(field, "")), str(info.get("experiment_id", "")))
     elif route.special == "model":
         made = said.get("registered_model", {})
-        call(
+        call_repairable(
             services.created_model, actor=actor, name=str(made.get("name", sent.get("name"))), description=str(made.get("description", ""))
         )
     elif route.special == "version":
         made = said["model_version"]
         name, number = str(made["name"]), int(made["version"])
         run_id = str(made.get("run_id", ""))
-        call(
+        call_repairable(
             services.created_version, actor=actor, intent_id=intent.id, name=name, version=number, run_id=run_id,
             source=str(made.get("source", "")), artifact_root=_root(name, number, str(made.get("source", ""))),
             experiment_id=locate.run(run_id) if run_id else "",
         )  # fmt: skip
     elif route.special == "set_alias":
-        call(services.record_alias, actor=actor, model=sent["name"], alias=sent["alias"], version=int(sent["version"]))
+        call_repairable(services.record_alias, actor=actor, model=sent["name"], alias=sent["alias"], version=int(sent["version"]))
     elif route.special == "delete_alias":
-        call(services.remove_alias, actor=actor, model=sent["name"], alias=sent["alias"])
+        call_repairable(services.remove_alias, actor=actor, model=sent["name"], alias=sent["alias"])
 
 
 def _root(name: str, number: int, source: str) -> str:

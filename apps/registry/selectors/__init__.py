@@ -1,6 +1,7 @@
 """Reads of the registry, from the portal's own tables alone."""
 
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
@@ -151,6 +152,14 @@ def version_holding(path: str) -> ModelVersion | None:
 def author_of(user_id: Any) -> User | None:
     """The account behind an actor, or None."""
     return User.objects.filter(id=user_id).first() if user_id else None
+
+
+def maker_of(actor: Actor) -> tuple[Any, str]:
+    """(account id or None, name) of who is behind an actor; looked up only where the actor does not say it."""
+    if actor.user_id and actor.person:
+        return UUID(actor.user_id), actor.person[:300]
+    person = author_of(actor.user_id)
+    return (person.id if person else None), str(person or actor.label)[:300]
 
 
 def decisions_naming(actor: Actor, version: ModelVersion) -> QuerySet[Decision]:

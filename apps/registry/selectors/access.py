@@ -6,10 +6,11 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, QuerySet
+from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q, QuerySet
 from django.urls import reverse
 from django.utils.http import urlencode
 
+from apps.core import sql
 from apps.core.actor import Actor
 from apps.decisions import selectors as decisions
 from apps.decisions.models import Decision
@@ -82,9 +83,24 @@ def _of_name(actor: Actor, names: list[str]) -> QuerySet[Any, Any]:
     return _standings(actor, RegisteredModel.objects.filter(name=names[0]))
 
 
-def _of_experiment(actor: Actor, experiments: list[str]) -> QuerySet[Any, Any]:
-    came = ModelVersion.objects.filter(experiment_id=experiments[0]).values("model_id")
-    return _standings(actor, RegisteredModel.objects.filter(id__in=came))
+def _of_experiment(actor: Actor, experiments: list[str]) -> list[QuerySet[Any, Any]]:
+    """Whether a model came from the experiment; is one seen, owned, changeable through a use case, granted to change; is one not granted
+    to delete; is one somebody's; does the actor own the experiment; does anybody. The first model that answers is enough.
+    """
+    here, scope, came = OuterRef("pk"), usecase_scope(actor), ModelVersion.objects.filter(experiment_id=experiments[0]).values("model_id")
+    models, itself = RegisteredModel.objects.filter(id__in=came).order_by(), Experiment.objects.filter(mlflow_id=experiments[0]).order_by()
+    me = actor.user_id
+    return [
+        models,
+        models if actor.sees_everything else models.filter(models_seen(actor)),
+        models.filter(owner_id=me) if me else models.none(),
+        models.filter(Exists(scope.changeable_links().filter(model_id=here))),
+        models.filter(Exists(granted(actor, "change").filter(id=here))),
+        models.exclude(Exists(granted(actor, "delete").filter(id=here))),
+        models.filter(Q(owner__isnull=False) | Exists(scope.links().filter(model_id=here))),
+        itself.filter(owner_id=me) if me else itself.none(),
+        itself.filter(owner__isnull=False),
+    ]
 
 
 def sight(actor: Actor) -> Sight:
@@ -96,7 +112,20 @@ def standing_to_model(actor: Actor, name: str) -> Standing:
     """Towards a registered model; one the portal has not met is ungoverned and nobody's."""
     if actor.is_admin:
         return Standing() if RegisteredModel.objects.filter(name=name).exists() else Standing(unclaimed=True)
-    row = next(iter(composed.rows(_of_name, actor, [name])), None)
+    return _towards_model(actor, composed.rows(_of_name, actor, [name]))
+
+
+def standings(actor: Actor, models: list[str], experiments: list[str]) -> list[Standing]:
+    """Towards each of these models, then towards each of these experiments; one message to PostgreSQL."""
+    if actor.is_admin:
+        return [standing_to_model(actor, name) for name in models] + [Standing() for _ in experiments]
+    found = composed.several(actor, *((_of_name, name) for name in models), *((_of_experiment, each) for each in experiments))
+    rest = found[len(models) :]
+    return [_towards_model(actor, rows) for rows in found[: len(models)]] + [_towards_experiment(actor, rows[0]) for rows in rest]
+
+
+def _towards_model(actor: Actor, rows: list[tuple[Any, ...]]) -> Standing:
+    row = next(iter(rows), None)
     if row is None:
         return Standing(sees=actor.sees_everything or works_with_models(actor), unclaimed=True)
     _, owner, governed, seen, changeable, may_change, may_delete = row
@@ -110,21 +139,47 @@ def standing_to_model(actor: Actor, name: str) -> Standing:
     )
 
 
-def standing_to_experiment(actor: Actor, experiment_id: str) -> Standing:
-    """Towards an experiment, its runs, logged models, traces and files: through the models whose versions came from it, or its owner."""
-    if actor.is_admin:
-        return Standing()
-    owner = Experiment.objects.filter(mlflow_id=experiment_id).values_list("owner_id", flat=True).first()
-    rows = composed.rows(_of_experiment, actor, [experiment_id])
-    mine = bool(actor.user_id) and str(owner) == actor.user_id
+def _towards_experiment(actor: Actor, row: tuple[Any, ...]) -> Standing:
+    came, seen, own, changeable, may_change, some_kept, somebodys, mine, owned = row
     return Standing(
-        sees=actor.sees_everything or mine or any(r[3] for r in rows) or (not rows and works_with_models(actor)),
-        owns=mine or (bool(actor.user_id) and any(str(r[1]) == actor.user_id for r in rows)),
-        changes_usecase=any(r[4] for r in rows),
-        granted_change=any(r[5] for r in rows),
-        granted_delete=bool(rows) and all(r[6] for r in rows),
-        unclaimed=owner is None and not any(r[1] or r[2] for r in rows),
+        sees=actor.sees_everything or mine or seen or (not came and works_with_models(actor)),
+        owns=mine or own,
+        changes_usecase=changeable,
+        granted_change=may_change,
+        granted_delete=came and not some_kept,
+        unclaimed=not owned and not somebodys,
     )
+
+
+_READ = (
+    "id",
+    "version",
+    "status",
+    "run_id",
+    "experiment_id",
+    "artifact_digest",
+    "artifact_root",
+    "source",
+    "description",
+    "tags",
+    "run_name",
+)
+_NUMBERED = f"""
+    SELECT {", ".join(f"v.{name}" for name in _READ)}, m.id, m.name
+      FROM registry_modelversion v JOIN registry_registeredmodel m ON m.id = v.model_id
+     WHERE m.name = $1 AND v.version = $2
+"""  # noqa: S608
+
+
+def numbered(name: str, version: int) -> ModelVersion | None:
+    """A version with its model's name; of the row what checks and the trail need, the rest (its long columns) when it is asked for."""
+    row = next(iter(sql.ask(_NUMBERED, [name, version])), None)
+    if row is None:
+        return None
+    *values, model_id, model_name = row
+    found = sql.part_of(ModelVersion, **dict(zip(_READ, values, strict=True)), model_id=model_id)
+    found.model = sql.part_of(RegisteredModel, id=model_id, name=model_name)
+    return found
 
 
 def usecases_of(actor: Actor, model_ids: Iterable[Any]) -> dict[Any, list[Any]]:

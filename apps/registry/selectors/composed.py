@@ -5,41 +5,59 @@ milliseconds, asking the database less than one. So the SQL is kept with stand-i
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import EmptyResultSet
-from django.db import connection
 from django.db.models import QuerySet
 
+from apps.core import sql
 from apps.core.actor import Actor
 
-Build = Callable[[Actor, list[str]], QuerySet[Any, Any]]
+Build = Callable[[Actor, list[str]], QuerySet[Any, Any] | list[QuerySet[Any, Any]]]
 PERSON = UUID("5f000000-0000-4000-8000-00000000005f")
 MARK = "\x01"
 # Longer lists are filled up with what they hold already, so that few lengths are composed.
 LENGTHS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000)
 
 
+@dataclass(frozen=True, slots=True)
 class _Place:
     """Where the person, or the value of this number, goes."""
 
-    def __init__(self, number: int | None) -> None:
-        self.number = number
+    number: int | None
 
 
 @lru_cache(maxsize=512)
 def _composed(
     build: Build, kind: str, roles: frozenset[str], functions: frozenset[str], known: bool, length: int
 ) -> tuple[str, tuple[Any, ...]] | None:
+    """The statement of a build and what goes where: the person and each value once, however often the statement names them."""
     stand_in = Actor(kind=kind, id="-", label="-", user_id=str(PERSON) if known else None, roles=roles, functions=functions)
+    built = build(replace(stand_in), [f"{MARK}{i}" for i in range(length)])
+    places: list[Any] = []
+    if isinstance(built, QuerySet):
+        text = _text(built, places)
+        return (text, tuple(places)) if text else None
+    texts = [_text(each.values("pk")[:1], places) for each in built]
+    return f"SELECT {', '.join(f'EXISTS({each})' if each else 'false' for each in texts)}", tuple(places)
+
+
+def _text(rows: QuerySet[Any, Any], places: list[Any]) -> str:
+    """SQL of a queryset, "" for one that is empty whatever is stored; what it needs is added to `places`."""
     try:
-        sql, params = build(replace(stand_in), [f"{MARK}{i}" for i in range(length)]).query.sql_with_params()
+        text, params = rows.query.sql_with_params()
     except EmptyResultSet:
-        return None
-    return sql, tuple(_place(p) for p in params)
+        return ""
+    pieces = text.split("%s")
+    for i, param in enumerate(params):
+        place = _place(param)
+        if not isinstance(place, _Place) or place not in places:
+            places.append(place)
+        pieces[i] += f"${places.index(place) + 1 if isinstance(place, _Place) else len(places)}"
+    return "".join(pieces).replace("%%", "%")
 
 
 def _place(param: Any) -> Any:
@@ -50,14 +68,21 @@ def _place(param: Any) -> Any:
     return param
 
 
+def _asked(build: Build, actor: Actor, values: Sequence[str]) -> tuple[str, list[Any]] | None:
+    made = _composed(build, actor.kind, actor.roles, actor.functions, bool(actor.user_id), len(values))
+    if made is None:
+        return None
+    text, places = made
+    return text, [p if not isinstance(p, _Place) else actor.user_id if p.number is None else values[p.number] for p in places]
+
+
 def rows(build: Build, actor: Actor, values: Sequence[str]) -> list[tuple[Any, ...]]:
     """Rows of `build(actor, values)`, a `values_list` over text values. `build` is a plain function that looks nothing up itself."""
     length = next((n for n in LENGTHS if n >= len(values)), len(values))
-    padded = [*values, *[values[-1]] * (length - len(values))]
-    made = _composed(build, actor.kind, actor.roles, actor.functions, bool(actor.user_id), length)
-    if made is None:
-        return []
-    sql, places = made
-    params = [p if not isinstance(p, _Place) else actor.user_id if p.number is None else padded[p.number] for p in places]
-    with connection.cursor() as cursor:
-        return cursor.execute(sql, params).fetchall()  # type: ignore[no-any-return]
+    asked = _asked(build, actor, [*values, *[values[-1]] * (length - len(values))])
+    return sql.ask(*asked) if asked else []
+
+
+def several(actor: Actor, *questions: tuple[Build, str]) -> list[list[tuple[Any, ...]]]:
+    """Rows of several builds, each about one value, in one message. A build that gives a list of querysets is asked which have a row."""
+    return sql.ask_in_turn(*(_asked(build, actor, [value]) for build, value in questions))

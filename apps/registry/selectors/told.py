@@ -3,13 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
+from apps.core import sql
 from apps.core.canonical import digest_of
 from apps.registry import rules
-from apps.registry.models import AliasRecord, Experiment, ModelVersion, RegisteredModel
+from apps.registry.models import Experiment, ModelVersion, RegisteredModel
 from apps.registry.rules.access import plain_names
 from apps.registry.rules.findings import bounded
+from apps.registry.selectors.access import numbered
 
 MOST_TEXT = 500
+_ALIASES = """
+    SELECT r.alias, v.version FROM registry_aliasrecord r JOIN registry_modelversion v ON v.id = r.version_id
+     WHERE r.model_id = $1 AND r.ended_at IS NULL
+"""
 # Text that a person wrote or chose, with the values it had before.
 WORDS = (
     "description",
@@ -30,8 +36,18 @@ FIGURES = {"/log-metric": "metrics", "/log-parameter": "params"}
 COUNTED = ("metrics", "params", "datasets", "models", "records", "traces", "inputs", "outputs")
 
 
-def told(route: str, obj_type: str, key: Mapping[str, Any], sent: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(before, after) of a write to this object, of bounded length. route and obj_type as the trail names them."""
+def told(
+    route: str,
+    obj_type: str,
+    key: Mapping[str, Any],
+    sent: Mapping[str, Any],
+    known: ModelVersion | None = None,
+    aliases: sql.Rows | None = None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(before, after) of a write to this object, of bounded length. route and obj_type as the trail names them.
+
+    known: the version it names, and aliases: the answer to `asks_aliases`, where somebody has just read them.
+    """
     values = plain_names({**sent, **key})
     after: dict[str, Any] = {n: bounded(_word(values[n]), MOST_TEXT) for n in WORDS if isinstance(values.get(n), str | int | bool)}
     before: dict[str, Any] = {}
@@ -42,9 +58,9 @@ def told(route: str, obj_type: str, key: Mapping[str, Any], sent: Mapping[str, A
     for name in COUNTED:
         if isinstance(values.get(name), list | Mapping) and values[name]:
             after[name] = _counted(values[name])
-    row = _row(obj_type, values)
+    row = known if obj_type == "modelversion" and known is not None else _row(obj_type, values)
     if row is not None:
-        before = _before(row, values, after)
+        before = _before(row, values, after, aliases)
     return before, after
 
 
@@ -74,7 +90,7 @@ def _tags(values: Mapping[str, Any]) -> dict[str, Any]:
 def _row(obj_type: str, values: Mapping[str, Any]) -> Any:
     name, number = values.get("name"), str(values.get("version") or "")
     if obj_type == "modelversion" and isinstance(name, str) and number.isdecimal() and len(number) < 10:
-        return ModelVersion.objects.select_related("model").filter(model__name=name, version=int(number)).first()
+        return numbered(name, int(number))
     if obj_type == "registeredmodel" and isinstance(name, str):
         return RegisteredModel.objects.filter(name=name).first()
     if obj_type == "experiment" and values.get("experiment_id"):
@@ -84,7 +100,12 @@ def _row(obj_type: str, values: Mapping[str, Any]) -> Any:
     return None
 
 
-def _before(row: Any, values: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+def asks_aliases(model_id: Any) -> tuple[str, list[Any]]:
+    """What asks for a model's aliases: rows of (alias, number of the version)."""
+    return _ALIASES, [model_id]
+
+
+def _before(row: Any, values: Mapping[str, Any], after: Mapping[str, Any], aliases: sql.Rows | None) -> dict[str, Any]:
     """The values that the write would replace, as far as the portal knows them."""
     before: dict[str, Any] = {}
     if "description" in after and hasattr(row, "description"):
@@ -97,8 +118,9 @@ def _before(row: Any, values: Mapping[str, Any], after: Mapping[str, Any]) -> di
         before["tags"] = {k: bounded(row.tags.get(k), MOST_TEXT) for k in after["tags"]}
     if isinstance(values.get("alias"), str):
         model_id = row.model_id if isinstance(row, ModelVersion) else row.id
-        same = AliasRecord.objects.filter(model_id=model_id, ended_at=None).select_related("version")
-        now = {r.alias: r.version.version for r in same if rules.alias_key(r.alias) == rules.alias_key(values["alias"])}
+        wanted = rules.alias_key(values["alias"])
+        aliases = sql.ask(*asks_aliases(model_id)) if aliases is None else aliases
+        now = {alias: version for alias, version in aliases if rules.alias_key(alias) == wanted}
         before["aliases"] = now or None
     if isinstance(row, ModelVersion) and not after.keys() - {"version", "run_id", "alias"} and "alias" not in values:
         before |= {"status": row.status, "artifact_digest": row.artifact_digest}

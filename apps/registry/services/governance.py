@@ -58,8 +58,10 @@ class Subject:
     path: str = ""
 
 
-def check_access(*, actor: Actor, verb: str, obj_type: str, key: Mapping[str, Any], sent: Mapping[str, Any]) -> None:
+def check_access(*, actor: Actor, verb: str, obj_type: str, key: Mapping[str, Any], sent: Mapping[str, Any]) -> ModelVersion | None:
     """Whether the actor may do this; asks MLflow where a run, logged model or trace belongs, so never call it in a transaction.
+
+    Returns the version it is about, if it names one that the portal knows (see `selectors.access.numbered` for what is read of it).
 
     verb: one of rules.access.VERBS; obj_type: one of rules.access.OBJ_TYPES. key: what names the object (experiment_id,
     experiment_name, run_id, name, version, alias, model_id, trace_id, path, dataset_id, source). sent: the whole parsed body.
@@ -67,18 +69,18 @@ def check_access(*, actor: Actor, verb: str, obj_type: str, key: Mapping[str, An
     """
     key, sent = access.plain_names(key), access.plain_names(sent)
     subject = _subject(verb, obj_type, key)
-    standings = [sights.standing_to_model(actor, name) for name in subject.models]
-    standings += [sights.standing_to_experiment(actor, experiment) for experiment in subject.experiments]
+    standings = sights.standings(actor, subject.models, subject.experiments)
     # Nothing of anybody's yet: who may write at all may; what cannot be placed only those who see everything may touch.
     placed = obj_type not in {*locate.BY_ID, "artifact"}
     nowhere = Standing(sees=placed or actor.sees_everything, unclaimed=True)
     access.check_right(actor, verb, reduce(and_, standings) if standings else nowhere, subject.label)
     if verb == "read":
-        return
+        return subject.version
     if verb == "register":
-        _check_origin(actor, {**sent, **key})
+        _check_origin(actor, {**sent, **key}, subject)
     _check_tags(actor, subject, sent)
     GUARDS.get(obj_type, _nothing_more)(actor, verb, subject, key, sent)
+    return subject.version
 
 
 def _subject(verb: str, obj_type: str, key: Mapping[str, Any]) -> Subject:
@@ -114,17 +116,20 @@ def _subject(verb: str, obj_type: str, key: Mapping[str, Any]) -> Subject:
 
 
 def _version(name: str, number: str, alias: str) -> ModelVersion | None:
-    rows = ModelVersion.objects.select_related("model").filter(model__name=name)
     if number.isdecimal() and len(number) < 10:
-        return rows.filter(version=int(number)).first()
+        return sights.numbered(name, int(number))
+    rows = ModelVersion.objects.select_related("model").filter(model__name=name)
     if alias:
         record = AliasRecord.objects.filter(model__name=name, alias=alias, ended_at=None).first()
         return rows.filter(id=record.version_id).first() if record else None
     return None
 
 
-def _check_origin(actor: Actor, said: Mapping[str, Any]) -> None:
-    """A version may only be made of what its maker sees: a run, a logged model, another model's version, files."""
+def _check_origin(actor: Actor, said: Mapping[str, Any], seen: Subject) -> None:
+    """A version may only be made of what its maker sees: a run, a logged model, another model's version, files.
+
+    `seen` is in their sight already: nothing of it is asked again.
+    """
     places: list[dict[str, str]] = [{k: str(said[k]) for k in ("run_id", "model_id") if said.get(k)}]
     if isinstance(said.get("source"), str):
         places.append(access.named_in(said["source"]))
@@ -137,7 +142,8 @@ def _check_origin(actor: Actor, said: Mapping[str, Any]) -> None:
         if path := place.get("path"):
             experiments.append(access.experiment_of_path(path))
         models = [place["name"]] if place.get("name") else []
-        if set(experiments) - sight.experiments(experiments) or set(models) - sight.models(models):
+        more, others = set(experiments) - set(seen.experiments), set(models) - set(seen.models)
+        if more - sight.experiments(more) or others - sight.models(others):
             raise NotFound("source: there is no such run, logged model or version, or you may not see it. Check the source.")
 
 

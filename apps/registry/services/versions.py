@@ -6,6 +6,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from apps.audit import services as audit
+from apps.core import sql
 from apps.core.actor import Actor
 from apps.core.canonical import digest_of
 from apps.core.clock import now
@@ -19,6 +20,10 @@ from apps.registry.rules.scan import TOOL_VERSION
 from apps.registry.selectors.access import decided, live_for
 from apps.registry.services.findings import close_open, compare_beside, compare_frozen, raise_finding
 
+_PLACE = """
+    SELECT m.id, v.id, v.author FROM registry_registeredmodel m
+      LEFT JOIN registry_modelversion v ON v.model_id = m.id AND v.version = $1 WHERE m.name = $2
+"""
 # Taken over from a reading as they are.
 COPIED = (
     "run_id", "experiment_id", "run_name", "source", "detail", "artifact_root", "flavor", "signature", "requirements", "params", "metrics", "tags",
@@ -68,26 +73,33 @@ def created_version(
     artifact_root: str = "",
     experiment_id: str = "",
 ) -> ModelVersion:
-    """MLflow has numbered a version for this actor: note the author, freeze its folder, and ask for a reading."""
+    """MLflow has numbered a version for this actor: note the author, freeze its folder, and ask for a reading.
+
+    Raises IntegrityError when a reading meets the version in the same moment: then ask again.
+    """
     rules.check_may_edit(actor)
-    owner = _model(actor=actor, name=name, owner_id=actor.user_id)
-    row, _ = ModelVersion.objects.get_or_create(
-        model=owner, version=version,
-        defaults={
-            "run_id": run_id[:64], "source": source, "artifact_root": artifact_root[:1000],
-            "experiment_id": (experiment_id or experiment_of_path(artifact_root))[:64],
-        },
+    model_id, met_id, said = next(iter(sql.ask(_PLACE, [version, name])), (None, None, ""))
+    owner = RegisteredModel(id=model_id, name=name) if model_id else _model(actor=actor, name=name, owner_id=actor.user_id)
+    user_id, maker = selectors.maker_of(actor)
+    row = ModelVersion(
+        model=owner, version=version, run_id=run_id[:64], source=source, artifact_root=artifact_root[:1000],
+        experiment_id=(experiment_id or experiment_of_path(artifact_root))[:64], author=maker, author_user_id=user_id,
     )  # fmt: skip
-    if not row.author:
-        row.author_user = selectors.author_of(actor.user_id)
-        row.author = str(row.author_user or actor.label)[:300]
-        row.save(update_fields=["author", "author_user"])
-        audit.record(
-            "registry.version.created", actor=actor, obj_type="modelversion", obj_id=str(row.id), obj_label=row.label,
-            after={"run_id": run_id, "source": source},
-        )  # fmt: skip
-    VersionIntent.objects.filter(id=intent_id, version=None).update(version=row)
-    outbox.put("registry.sync", {"name": name, "version": version})
+    if met_id:
+        row = ModelVersion.objects.select_related("model").get(id=met_id)
+    with sql.together():
+        if not met_id:
+            sql.insert(row)
+        elif not said:
+            row.author, row.author_user_id = maker, user_id
+            sql.change("UPDATE registry_modelversion SET author = $1, author_user_id = $2 WHERE id = $3", [maker, user_id, met_id])
+        if not said:
+            audit.record(
+                "registry.version.created", actor=actor, obj_type="modelversion", obj_id=str(row.id), obj_label=row.label,
+                after={"run_id": run_id, "source": source},
+            )  # fmt: skip
+        sql.change("UPDATE registry_versionintent SET version_id = $1 WHERE id = $2 AND version_id IS NULL", [row.id, intent_id])
+        outbox.put("registry.sync", {"name": name, "version": version})
     return row
 
 

@@ -1,0 +1,144 @@
+"""Statements that a script asks with every call: sent prepared, so that PostgreSQL plans them once a connection.
+
+Composing and planning them anew costs several times what answering them costs. Values are written `$1`, `$2`, as PostgreSQL does.
+Whoever watches Django's statements (a test that counts them, `execute_wrapper`) sees these too: then they take Django's own way.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from functools import cache
+from typing import Any, TypeVar
+
+import psycopg
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, models
+
+Rows = list[tuple[Any, ...]]
+Row = TypeVar("Row", bound=models.Model)
+_soon: ContextVar[bool] = ContextVar("settled_soon", default=False)
+_VALUE = re.compile(r"\$(\d+)")
+
+
+def ask(sql: str, params: Sequence[Any] = ()) -> Rows:
+    """Rows of one statement. On a kept connection that has died since, it is asked once more on a new one: no probe goes before it.
+
+    So outside a transaction it has to be a SELECT.
+    """
+    db = connections[DEFAULT_DB_ALIAS]
+    if db.queries_logged or db.execute_wrappers:
+        return _djangos(db, sql, params)
+    kept = db.connection is not None and not db.in_atomic_block
+    try:
+        found = _rows(db, sql, params)
+    except DatabaseError:
+        if not kept or db.connection is None or not db.connection.closed:
+            raise
+        db.close()
+        found = _rows(db, sql, params)
+    # An answer is as good as a probe.
+    db.health_check_done = True  # type: ignore[attr-defined]
+    return found
+
+
+def ask_in_turn(*questions: tuple[str, Sequence[Any]] | None) -> list[Rows]:
+    """Rows of several statements that go to PostgreSQL in one message; none for None.
+
+    Each sees what has changed while the one before it waited.
+    """
+    db = connections[DEFAULT_DB_ALIAS]
+    if not any(questions):
+        return [[] for _ in questions]
+    if db.queries_logged or db.execute_wrappers:
+        return [_djangos(db, *each) if each else [] for each in questions]
+    with together():
+        asked = [_cursor(db).execute(each[0], each[1], prepare=True) if each else None for each in questions]
+    return [each.fetchall() if each else [] for each in asked]
+
+
+def change(sql: str, params: Sequence[Any] = ()) -> None:
+    """A statement without an answer, in an open transaction. Inside `together` it is not waited for."""
+    db = connections[DEFAULT_DB_ALIAS]
+    if db.queries_logged or db.execute_wrappers:
+        _djangos(db, sql, params)
+        return
+    with db.wrap_database_errors:
+        _cursor(db).execute(sql, params, prepare=True)
+
+
+def insert(row: models.Model) -> None:
+    """Store a new row whose key is its own, as `save(force_insert=True)` does: one statement, no signals."""
+    db = connections[DEFAULT_DB_ALIAS]
+    text, fields = _insert(type(row))
+    change(text, [f.get_db_prep_save(f.pre_save(row, True), db) for f in fields])
+    row._state.adding = False
+
+
+def part_of(model: type[Row], **values: Any) -> Row:
+    """A stored row of which these columns were read; the others are read when they are asked for."""
+    # Django takes them in the order of the table, whatever the order of the names.
+    fields = [f for f in model._meta.concrete_fields if f.attname in values]
+    db = connections[DEFAULT_DB_ALIAS]
+    read = [f.from_db_value(values[f.attname], None, db) if hasattr(f, "from_db_value") else values[f.attname] for f in fields]
+    return model.from_db(DEFAULT_DB_ALIAS, [f.attname for f in fields], read)
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """What is changed in here goes to PostgreSQL in one message; the first error is raised at the end.
+
+    Django's own statements do not belong in here: they ask how many rows there were before PostgreSQL has said it.
+    """
+    db = connections[DEFAULT_DB_ALIAS]
+    if db.queries_logged or db.execute_wrappers:
+        yield
+        return
+    db.ensure_connection()
+    with db.wrap_database_errors, db.connection.pipeline():
+        if _soon.get():
+            _soon.set(False)
+            change("SET LOCAL synchronous_commit TO off")
+        yield
+
+
+@contextlib.contextmanager
+def settled_soon() -> Iterator[None]:
+    """Let the transaction inside commit before the disk has it. For what is found again should the machine lose power."""
+    token = _soon.set(True)
+    try:
+        yield
+    finally:
+        _soon.reset(token)
+
+
+@cache
+def _insert(model: type[models.Model]) -> tuple[str, list[Any]]:
+    fields = [f for f in model._meta.concrete_fields if not isinstance(f, models.AutoField)]
+    names = ", ".join(f'"{f.column}"' for f in fields)
+    values = ", ".join(f"${i + 1}" for i in range(len(fields)))
+    return f'INSERT INTO "{model._meta.db_table}" ({names}) VALUES ({values})', fields  # noqa: S608
+
+
+def _djangos(db: Any, sql: str, params: Sequence[Any]) -> Rows:
+    text = _VALUE.sub("%s", sql.replace("%", "%%"))
+    with db.cursor() as cursor:
+        cursor.execute(text, [params[int(number) - 1] for number in _VALUE.findall(sql)])
+        return cursor.fetchall() if cursor.description else []
+
+
+def _cursor(db: Any) -> Any:
+    # Not Django's cursor, which puts values into the text: PostgreSQL would meet a new statement each time.
+    db.validate_no_broken_transaction()
+    db.ensure_connection()
+    made = db.connection
+    if made.prepare_threshold is None:
+        # First time on this connection. The plan is kept from the first use on; left alone, PostgreSQL plans anew five times more.
+        made.prepare_threshold = 0
+        psycopg.RawCursor(made).execute("SET plan_cache_mode = force_generic_plan")
+    return psycopg.RawCursor(made)
+
+
+def _rows(db: Any, sql: str, params: Sequence[Any]) -> Rows:
+    with db.wrap_database_errors, _cursor(db) as cursor:
+        found: Rows = cursor.execute(sql, params, prepare=True).fetchall()
+    return found
