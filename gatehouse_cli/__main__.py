@@ -22,7 +22,7 @@ A portal on this machine
   down [--data DIR]                        stop the portal that runs in a data folder
   doctor [--mend] [--json] [--data DIR]    what is installed, running, reachable, wrong, and how to mend it
   manage COMMAND ...                       a management command of the portal (./gatehouse manage help)
-  test [pytest arguments]                  the whole suite against real services
+  test [--all] [pytest arguments]          the suite against real services; --all: the tests marked `long` too
   bench [NAME] [arguments]                 measurements; without a name, lists them
 
 A client of a running portal (GATEHOUSE_URL, GATEHOUSE_TOKEN; JSON on standard output)

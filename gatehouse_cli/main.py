@@ -180,12 +180,21 @@ def _with_services(command: list[str], variables: dict[str, str]) -> int:
         shutil.rmtree(stack.data.root, ignore_errors=True)
 
 
+def pytest_words(arguments: list[str]) -> tuple[list[str], bool]:
+    """What pytest is told, and whether tests marked `long` are left out: they run with `--all`, or asked for by mark or file."""
+    parallel = not any(word.startswith(("-n", "--numprocesses", "--pdb", "--trace")) or word == "no:xdist" for word in arguments)
+    asked = any(word == "--all" or word.startswith("-m") or ".py" in word for word in arguments)
+    words = [*(["-n", "2", "--dist", "loadgroup"] if parallel else []), *([] if asked else ["-m", "not long"])]
+    return [*words, *(word for word in arguments if word != "--all")], not asked
+
+
 def test(arguments: list[str]) -> int:
-    """The whole suite against real services; arguments go to pytest."""
-    parallel = ["-n", "2", "--dist", "loadgroup"]
-    if any(word.startswith(("-n", "--numprocesses", "--pdb", "--trace")) or word == "no:xdist" for word in arguments):
-        parallel = []
-    return _with_services([str(venv_bin(".venv", "python")), "-m", "pytest", *parallel, *arguments], {})
+    """The suite against real services; arguments go to pytest. What is marked `long` is left out unless asked for."""
+    words, shortened = pytest_words(arguments)
+    code = _with_services([str(venv_bin(".venv", "python")), "-m", "pytest", *words], {})
+    if shortened:
+        say("tests marked `long` were left out; ./gatehouse test --all runs them too")
+    return code
 
 
 def bench(arguments: list[str]) -> int:
