@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 
-from gatehouse_cli import doctor, guard, machine, orphans, portal_runs, roles
+from gatehouse_cli import doctor, guard, machine, portal_runs, roles, suite
 from gatehouse_cli.asuser import CannotChangeUser
 from gatehouse_cli.paths import REPO, DataDir, default_data_dir, venv_bin
 from gatehouse_cli.programs import External
@@ -152,46 +151,10 @@ def manage(arguments: list[str]) -> int:
             stack.stop()
 
 
-def test_stack() -> Stack:
-    """Real services for one run of the tests, in a folder of their own; what earlier, killed runs left is removed."""
-    parent = REPO / ".gatehouse-test"
-    for left in parent.glob("run-*"):
-        if not guard.running(DataDir(left)):
-            orphans.end(DataDir(left))
-            shutil.rmtree(left, ignore_errors=True)
-    machine.check_space(REPO, 2000, "running the tests")
-    return Stack(parent / f"run-{os.getpid()}", durable=False, say=say)
-
-
-def _with_services(command: list[str], variables: dict[str, str]) -> int:
-    """Run a command against private PostgreSQL, Valkey and MLflow, and pass its exit code through."""
-    stack = test_stack()
-
-    def run() -> int:
-        roles.ensure_roles(stack.database_url("postgres", "postgres"), stack.layout.env["passwords"])
-        stack.start("mlflow")
-        say("PostgreSQL, Valkey and MLflow answer")
-        env = {**os.environ, **portal_runs.services_environment(stack), **variables}
-        return portal_runs.child(command, env)
-
-    try:
-        return portal_runs.run(stack, run, stay=False, only=STORES)
-    finally:
-        shutil.rmtree(stack.data.root, ignore_errors=True)
-
-
-def pytest_words(arguments: list[str]) -> tuple[list[str], bool]:
-    """What pytest is told, and whether tests marked `long` are left out: they run with `--all`, or asked for by mark or file."""
-    parallel = not any(word.startswith(("-n", "--numprocesses", "--pdb", "--trace")) or word == "no:xdist" for word in arguments)
-    asked = any(word == "--all" or word.startswith("-m") or ".py" in word for word in arguments)
-    words = [*(["-n", "2", "--dist", "loadgroup"] if parallel else []), *([] if asked else ["-m", "not long"])]
-    return [*words, *(word for word in arguments if word != "--all")], not asked
-
-
 def test(arguments: list[str]) -> int:
     """The suite against real services; arguments go to pytest. What is marked `long` is left out unless asked for."""
-    words, shortened = pytest_words(arguments)
-    code = _with_services([str(venv_bin(".venv", "python")), "-m", "pytest", *words], {})
+    words, shortened = suite.pytest_words(arguments)
+    code = suite.with_services([str(venv_bin(".venv", "python")), "-m", "pytest", *words], {})
     if shortened:
         say("tests marked `long` were left out; ./gatehouse test --all runs them too")
     return code
@@ -208,7 +171,7 @@ def bench(arguments: list[str]) -> int:
             raise Refusal(f"there is no bench/{arguments[0]}.py; the list above names what there is.")
         return 0
     command = [str(venv_bin(".venv", "python")), str(scripts[arguments[0]]), *arguments[1:]]
-    return _with_services(command, {"PYTHONPATH": str(REPO)})
+    return suite.with_services(command, {"PYTHONPATH": str(REPO)})
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -91,6 +92,7 @@ ONE_FOR_EACH_BATCH = {
 
 def told(portal: RunningPortal) -> dict[str, dict[str, int]]:
     """What the story leaves behind, counted: each act that chance has no part in, orders, engine starts, alias moves."""
+    settled(portal)
     by_chance = {action for actions in ONE_FOR_EACH_ROW.values() for action in actions} | set(ONE_FOR_EACH_BATCH.values())
     counted = {
         "events": ("SELECT action AS what, count(*) AS times FROM audit_event GROUP BY action", by_chance),
@@ -108,6 +110,11 @@ def told(portal: RunningPortal) -> dict[str, dict[str, int]]:
         name: {row["what"]: row["times"] for row in portal.rows(query.replace("%", "%%")) if row["what"] not in without}
         for name, (query, without) in counted.items()
     }
+
+
+def write_told(portal: RunningPortal, folder: Path) -> None:
+    """Keep what an undisturbed run left behind, for those that are compared with it."""
+    (folder / "told.json").write_text(json.dumps(told(portal)))
 
 
 def assert_each_counted_once(portal: RunningPortal) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from demo.journey import STEPS
-from tests.journeys.portals import HALF_WAY, copy_of, made_once
+from tests.journeys.portals import HALF_WAY, UNDISTURBED, copy_of, made_once
 
 from .conftest import MakeCopy
-from .counting import assert_each_counted_once, told
+from .counting import assert_each_counted_once, told, write_told
 from .kills import KILLS, InBackground
 
 AFTER_THE_KILL = range(HALF_WAY + 2, len(STEPS) + 1)
@@ -25,10 +25,10 @@ def undisturbed(half_way: Path, tmp_path_factory: pytest.TempPathFactory, worker
     def tell(folder: Path) -> None:
         with copy_of(half_way, folder / "p") as portal:
             portal.tell(*range(HALF_WAY + 1, len(STEPS) + 1))
-            assert_each_counted_once(portal)
-            (folder / "told.json").write_text(json.dumps(told(portal)))
+            write_told(portal, folder)
 
-    return json.loads((made_once(tmp_path_factory, worker_id, "undisturbed", tell) / "told.json").read_text())
+    # Where the tests of the whole journey run too, theirs is the undisturbed one.
+    return json.loads((made_once(tmp_path_factory, worker_id, UNDISTURBED, tell) / "told.json").read_text())
 
 
 @pytest.mark.faults

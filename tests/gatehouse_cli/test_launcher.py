@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gatehouse_cli import doctor, main
+from gatehouse_cli import doctor, suite
 from gatehouse_cli.paths import REPO, DataDir
 from gatehouse_cli.stack import Stack, StackError
 
@@ -61,7 +61,7 @@ def test_a_port_that_is_none_is_refused(port: str):
     ],
 )
 def test_long_tests_run_when_they_are_asked_for(given: list[str], told: list[str], shortened: bool):
-    assert main.pytest_words(given) == (told, shortened)
+    assert suite.pytest_words(given) == (told, shortened)
 
 
 def test_stopping_where_nothing_runs_is_no_error(tmp_path: Path):

@@ -31,6 +31,8 @@ from gatehouse_cli.programs import ORDER
 from gatehouse_cli.stack import Stack
 
 HALF_WAY = 4
+# The shared folder of what a story leaves behind in which nothing is killed.
+UNDISTURBED = "undisturbed"
 # Nothing is deployed before the pilot.
 NOT_NEEDED_BEFORE = ("seal", "schedule", "agent", "gateway")
 
