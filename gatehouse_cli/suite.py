@@ -5,7 +5,6 @@ a state of the code and kept beside the runs; a run begins with a copy. `TEMPLAT
 databases are copied from.
 """
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ import time
 from pathlib import Path
 
 from gatehouse_cli import guard, machine, orphans, portal_runs, roles
-from gatehouse_cli.paths import REPO, DataDir, venv_bin
+from gatehouse_cli.paths import REPO, DataDir, digest_of_files, venv_bin
 from gatehouse_cli.say import say
 from gatehouse_cli.stack import STORES, Stack, StackError
 
@@ -68,21 +67,14 @@ def remove_left_overs() -> None:
 
 def ready_made() -> Path:
     """The data folder that runs begin with, made if the code has changed since the last was."""
-    folder = PARENT / f"made-{digest()}"
+    # What the tables of the portal and of MLflow come from, and how they are made.
+    digest = digest_of_files("apps/*/migrations/*.py", "requirements.txt", "gatehouse_cli/*.py")
+    folder = PARENT / f"made-{digest[:16]}"
     if not folder.exists():
         say("making database, roles and tables for this state of the code; the next runs begin with a copy")
         _make(folder)
     folder.touch()
     return folder
-
-
-def digest() -> str:
-    """Changes with what the tables of the portal and of MLflow come from, and with how they are made."""
-    found = hashlib.sha256()
-    for pattern in ("apps/*/migrations/*.py", "requirements.txt", "gatehouse_cli/*.py"):
-        for path in sorted(REPO.glob(pattern)):
-            found.update(f"{path.relative_to(REPO)}\0".encode() + path.read_bytes() + b"\0")
-    return found.hexdigest()[:16]
 
 
 def _make(folder: Path) -> None:
