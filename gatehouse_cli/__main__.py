@@ -23,7 +23,7 @@ A portal on this machine
   doctor [--mend] [--json] [--data DIR]    what is installed, running, reachable, wrong, and how to mend it
   keys list | rotate [--overlap HOURS]     the signing keys and their ages; a new order key, signed by the old one
   manage COMMAND ...                       a management command of the portal (./gatehouse manage help)
-  test [pytest arguments]                  the whole suite against real services
+  test [--all] [pytest arguments]          the suite against real services; --all: the tests marked `long` too
   bench [NAME] [arguments]                 measurements; without a name, lists them
 
 A client of a running portal (GATEHOUSE_URL, GATEHOUSE_TOKEN; JSON on standard output)

@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 
-from gatehouse_cli import doctor, guard, keyring, machine, orphans, portal_runs, roles
+from gatehouse_cli import doctor, guard, keyring, machine, portal_runs, roles, suite
 from gatehouse_cli.asuser import CannotChangeUser
 from gatehouse_cli.paths import REPO, DataDir, default_data_dir, venv_bin
 from gatehouse_cli.programs import External
@@ -181,40 +180,13 @@ def keys(arguments: list[str]) -> int:
     return 0
 
 
-def test_stack() -> Stack:
-    """Real services for one run of the tests, in a folder of their own; what earlier, killed runs left is removed."""
-    parent = REPO / ".gatehouse-test"
-    for left in parent.glob("run-*"):
-        if not guard.running(DataDir(left)):
-            orphans.end(DataDir(left))
-            shutil.rmtree(left, ignore_errors=True)
-    machine.check_space(REPO, 2000, "running the tests")
-    return Stack(parent / f"run-{os.getpid()}", durable=False, say=say)
-
-
-def _with_services(command: list[str], variables: dict[str, str]) -> int:
-    """Run a command against private PostgreSQL, Valkey and MLflow, and pass its exit code through."""
-    stack = test_stack()
-
-    def run() -> int:
-        roles.ensure_roles(stack.database_url("postgres", "postgres"), stack.layout.env["passwords"])
-        stack.start("mlflow")
-        say("PostgreSQL, Valkey and MLflow answer")
-        env = {**os.environ, **portal_runs.services_environment(stack), **variables}
-        return portal_runs.child(command, env)
-
-    try:
-        return portal_runs.run(stack, run, stay=False, only=STORES)
-    finally:
-        shutil.rmtree(stack.data.root, ignore_errors=True)
-
-
 def test(arguments: list[str]) -> int:
-    """The whole suite against real services; arguments go to pytest."""
-    parallel = ["-n", "2", "--dist", "loadgroup"]
-    if any(word.startswith(("-n", "--numprocesses", "--pdb", "--trace")) or word == "no:xdist" for word in arguments):
-        parallel = []
-    return _with_services([str(venv_bin(".venv", "python")), "-m", "pytest", *parallel, *arguments], {})
+    """The suite against real services; arguments go to pytest. What is marked `long` is left out unless asked for."""
+    words, shortened = suite.pytest_words(arguments)
+    code = suite.with_services([str(venv_bin(".venv", "python")), "-m", "pytest", *words], {})
+    if shortened:
+        say("tests marked `long` were left out; ./gatehouse test --all runs them too")
+    return code
 
 
 def bench(arguments: list[str]) -> int:
@@ -228,7 +200,7 @@ def bench(arguments: list[str]) -> int:
             raise Refusal(f"there is no bench/{arguments[0]}.py; the list above names what there is.")
         return 0
     command = [str(venv_bin(".venv", "python")), str(scripts[arguments[0]]), *arguments[1:]]
-    return _with_services(command, {"PYTHONPATH": str(REPO)})
+    return suite.with_services(command, {"PYTHONPATH": str(REPO)})
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {

@@ -19,6 +19,15 @@ def default_data_dir() -> Path:
     return Path(os.environ.get("GATEHOUSE_DATA") or REPO / ".gatehouse").expanduser().absolute()
 
 
+def digest_of_files(*patterns: str, more: bytes = b"") -> str:
+    """sha256 over names and contents of the repository's files that match."""
+    digest = hashlib.sha256(more)
+    for pattern in patterns:
+        for path in sorted(REPO.glob(pattern)):
+            digest.update(f"{path.relative_to(REPO)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True)
 class DataDir:
     """One data folder and the fixed names inside it. `make()` creates it, closed to other users."""

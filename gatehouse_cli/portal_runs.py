@@ -46,16 +46,27 @@ def _tell(text: str) -> None:
         say(text)
 
 
-def run(stack: Stack, work: Callable[[], int], *, stay: bool, leave: bool = False, only: Sequence[str] = ()) -> int:
+def run(
+    stack: Stack,
+    work: Callable[[], int],
+    *,
+    stay: bool,
+    leave: bool = False,
+    only: Sequence[str] = (),
+    prepare: Callable[[], None] | None = None,
+) -> int:
     """Bring the portal up (or `only` these services), do the work, perhaps stay, and stop everything in order.
 
-    `leave`: keep it running when the work succeeded. Returns the work's result; after Ctrl-C 0 when it had been reached.
+    `prepare`: comes first, where signals are already heeded. `leave`: keep it running when the work succeeded. Returns the
+    work's result; after Ctrl-C 0 when it had been reached.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
             signal.signal(number, _end)
     stop = False
     try:
+        if prepare:
+            prepare()
         stack.prepare()
         stop = True
         if only:

@@ -10,7 +10,6 @@ The launcher uses it for `demo` and `up`, the tests for portals of their own:
 Names of processes: postgres, valkey, mlflow, web, seal, control, relay, schedule, agent, gateway.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -23,12 +22,14 @@ from typing import Any, Self
 
 from gatehouse_cli import choices, guard, keyring, machine, orphans, postgres, roles, services
 from gatehouse_cli.choices import StackError
-from gatehouse_cli.paths import REPO, DataDir, venv_bin
+from gatehouse_cli.paths import REPO, DataDir, digest_of_files, venv_bin
 from gatehouse_cli.programs import HOST_NAME, ORDER, PORTS, External, Layout, portal_environment, programs
 from gatehouse_cli.say import Say, quiet
 from gatehouse_cli.supervision import SupervisionError, Supervisor, base_environment, write_configuration
 
 STORES = ("postgres", "valkey")
+# They load for seconds, and wait for a store that does not answer yet.
+EARLY = ("mlflow", "web", "agent", "gateway")
 # Those whose answer can only be their own need not first have run for a second.
 PROBED = ("postgres", "valkey", "web", "gateway")
 READY_WITHIN_S = {"postgres": 60.0, "valkey": 30.0, "mlflow": 120.0}
@@ -73,9 +74,7 @@ class Stack:
         self._wished_ports, self._preferred_ports = dict(ports or {}), dict(preferred_ports or {})
         self._system = (system_postgres, system_valkey)
         self._restart, self._tied = restart, tied
-        self._layout = Layout(
-            self.data, {}, external or External(), demo, durable, dict(environment or {}), dict(addresses or {})
-        )
+        self._layout = Layout(self.data, {}, external or External(), demo, durable, dict(environment or {}), dict(addresses or {}))
         self._guard: subprocess.Popen[bytes] | None = None
         self._supervisor = Supervisor(self.data.supervisor_socket)
 
@@ -280,9 +279,7 @@ class Stack:
 
     def _python(self, *arguments: str, role: str | None, stdin: str, what: str) -> str:
         command = [str(venv_bin(".venv", "python")), *arguments]
-        done = subprocess.run(
-            command, cwd=REPO, env=self.env("manage", role), input=stdin, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(command, cwd=REPO, env=self.env("manage", role), input=stdin, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
             raise StackError(f"manage.py {what} failed:\n{tail}")
@@ -294,24 +291,28 @@ class Stack:
         if not self._layout.env:
             self.prepare()
         choices.check_external(self._layout.external)
-        stores = [name for name in STORES if name in self.names()]
-        self.start(*stores) if stores else self._begin()
+        wanted = [name for name in self.names() if name not in without]
+        stores = [name for name in STORES if name in wanted]
+        self.start(*stores, wait=False) if stores else self._begin()
+        # With tables as they should be, those that load for seconds before they need a store may load meanwhile.
+        for name in EARLY if self._migrated() else ():
+            if name in wanted:
+                self._supervisor.start(name)
         if stores:
+            self.wait_ready(*stores)
             self.say(f"{' and '.join(stores)} answer")
         if not self._layout.external.database_url:
             roles.ensure_roles(self._layout.database("postgres", "postgres"), self._layout.env["passwords"])
         if "mlflow" in self.names():
             self._supervisor.start("mlflow")
         self.migrate()
-        wanted = [name for name in self.names() if name not in without]
         self.start(*[name for name in wanted if name not in (*stores, "mlflow")], wait=False)
         self.wait_ready(*wanted)
         self.say("all processes are ready")
 
     def migrate(self) -> None:
         """Migrations, grants, policies, the local host and the gateway's token; skipped when the code has not changed."""
-        stamp, wanted = self.data.run / "migrated", self._code_digest()
-        if stamp.exists() and stamp.read_text() == wanted and self._gateway_token_path().exists():
+        if self._migrated():
             return
         self.say("bringing the database up to date")
         self.manage_several(("migrate", "--no-input", "--verbosity", "0"), ("grant_roles",), role="gatehouse_owner")
@@ -325,15 +326,17 @@ class Stack:
         services.write_secret(self._gateway_token_path(), token + "\n")
         self._configure()
         self._supervisor.reload_configuration()
-        stamp.write_text(wanted)
+        (self.data.run / "migrated").write_text(self._code_digest())
+
+    def _migrated(self) -> bool:
+        """Was the database last brought up to date by this very code?"""
+        stamp = self.data.run / "migrated"
+        return stamp.exists() and stamp.read_text() == self._code_digest() and self._gateway_token_path().exists()
 
     def _code_digest(self) -> str:
         """Changes when migrations, grants, policies or the commands that apply them change, or the database is another."""
-        digest = hashlib.sha256(self._layout.database("gatehouse_owner").encode() if self._layout.external.database_url else b"")
-        for pattern in ("apps/*/migrations/*.py", "apps/*/grants.py", "apps/*/policies/*", "apps/*/management/commands/*.py"):
-            for path in sorted(REPO.glob(pattern)):
-                digest.update(str(path.relative_to(REPO)).encode() + b"\0" + path.read_bytes() + b"\0")
-        return digest.hexdigest()
+        external = self._layout.database("gatehouse_owner").encode() if self._layout.external.database_url else b""
+        return digest_of_files("apps/*/migrations/*.py", "apps/*/grants.py", "apps/*/policies/*", "apps/*/management/commands/*.py", more=external)
 
     # stopping and copying
 

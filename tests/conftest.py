@@ -1,5 +1,6 @@
 """What every test may ask for: people of each role, tokens, a client of the API."""
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,7 +19,26 @@ PASSWORD = "correct horse battery staple"
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix):
-    """One database for each parallel worker."""
+    """One database for each parallel worker, copied from the migrated one where the launcher has made it."""
+    from django.db import connections
+
+    if template := os.environ.get("GATEHOUSE_TEST_TEMPLATE"):
+        connections.databases["default"].setdefault("TEST", {})["TEMPLATE"] = template
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests for which something is started once for their file run in one worker, so that it is started once."""
+    for item in items:
+        used = item._fixtureinfo.name2fixturedefs.values() if isinstance(item, pytest.Function) else ()
+        if any(fixture.scope == "module" for fixtures in used for fixture in fixtures) and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}/{item.path.name}"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What was imported and collected stays to the end: it need not be looked through again and again for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

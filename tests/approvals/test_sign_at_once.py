@@ -88,7 +88,7 @@ def names(outcomes) -> Counter:
     return Counter(type(o).__name__ for o in outcomes)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_fifty_signers_at_once_make_one_decision_in_each_of_twenty_rounds(as_application, policies, usecase, owner, engineer, actor_of, make_user):
     from apps.approvals import doors, services
     from apps.approvals.models import Gate, Signature

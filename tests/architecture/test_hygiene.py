@@ -20,7 +20,7 @@ def test_ruff_is_content():
     assert result.returncode == 0, result.stdout[-4000:]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_types_hold():
     result = run(str(BIN / "mypy"), "apps", "portal", "celery_worker/orders.py", "celery_worker/control", "celery_worker/agent", "gateway", "verifier", "gatehouse_cli")
     assert result.returncode == 0, result.stdout[-6000:]

@@ -59,27 +59,42 @@ def url_of(connection: Any, base: str | None = None) -> str:
 
 
 class _Copy:
-    """The copy of the test database that tests share until one of them breaks it."""
+    """The copy of the test database that tests share until one of them breaks it; what it is copied from is made once."""
 
     def __init__(self) -> None:
-        self.name = ""
+        self.name = self.ready = ""
 
     def prepare(self, connection: Any) -> None:
         """Point Django at a clean copy, making one where there is none."""
-        from django.core.management import call_command
-
         if self.name:
             connection.settings_dict["NAME"] = self.name
-        else:
-            template = connection.settings_dict["NAME"]
-            name = f"{template}_own_{os.getpid()}_{next(_NUMBER)}"
-            with connection._nodb_cursor() as cursor:
-                # Threads of an earlier test (a live server's) may still keep a session, and a template must have none.
-                cursor.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s AND usename = current_user", [template])
-                cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-            self.name = name
-            connection.settings_dict["NAME"] = self.name
-            call_command("grant_roles", verbosity=0)
+            self._empty(connection)
+            return
+        template = connection.settings_dict["NAME"]
+        if not self.ready:
+            self.ready = self._make_ready(connection, template)
+        self.name = self._copied(connection, self.ready, f"{template}_own_{os.getpid()}_{next(_NUMBER)}")
+
+    def _make_ready(self, connection: Any, template: str) -> str:
+        """The test database with the roles' grants and without what other tests have committed."""
+        from django.core.management import call_command
+
+        with connection._nodb_cursor() as cursor:
+            # Threads of an earlier test (a live server's) may still keep a session, and a template must have none.
+            cursor.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s AND usename = current_user", [template])
+        name = self._copied(connection, template, f"{template}_ready_{os.getpid()}")
+        call_command("grant_roles", verbosity=0)
+        self._empty(connection)
+        connection.close()
+        return name
+
+    def _copied(self, connection: Any, template: str, name: str) -> str:
+        with connection._nodb_cursor() as cursor:
+            cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        connection.settings_dict["NAME"] = name
+        return name
+
+    def _empty(self, connection: Any) -> None:
         with connection.cursor() as cursor:
             # A test before this one, here or in the template, has committed events and people.
             cursor.execute("TRUNCATE accounts_user, audit_download, deployments_host CASCADE")
@@ -92,6 +107,13 @@ class _Copy:
         if self.name:
             _drop(connection, self.name)
             self.name = ""
+
+    def drop_all(self, connection: Any) -> None:
+        """At the end: the one that copies are made from, too."""
+        self.drop(connection)
+        if self.ready:
+            _drop(connection, self.ready)
+            self.ready = ""
 
 
 COPY = _Copy()
@@ -110,7 +132,7 @@ def copies(django_db_setup: Any, django_db_blocker: Any) -> Iterator[None]:
     from django.db import connection
 
     with django_db_blocker.unblock():
-        COPY.drop(connection)
+        COPY.drop_all(connection)
 
 
 @pytest.fixture

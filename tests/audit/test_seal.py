@@ -179,7 +179,7 @@ def test_a_sealer_that_is_told_to_stop_ends_by_itself(sealer, own_database, happ
     happen(2)
     worker = threading.Thread(target=lambda: (sealer.run(stop, interval_s=0.01), connections.close_all()))
     worker.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while seal_state().tree_size < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     stop.set()
@@ -205,7 +205,7 @@ def test_it_goes_on_after_the_database_cut_its_connection(sealer, happen, superu
     worker.start()
     try:
         for expected in (1, 2, 3):
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60
             while seal_state().tree_size < expected and time.monotonic() < deadline:
                 time.sleep(0.01)
             assert seal_state().tree_size == expected

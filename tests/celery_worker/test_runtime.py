@@ -46,7 +46,7 @@ def running(keys: Keys, tmp_path: Path, broker: redis.Redis, monkeypatch: pytest
 
 
 def payloads(broker: redis.Redis, keys: Keys, kind: str) -> list[dict[str, Any]]:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         found = []
         for message in broker.lrange(orders.CONTROL_QUEUE, 0, -1):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from celery_worker import faults
-from tests.journeys.portals import RunningPortal, copy_of, half_way_snapshot, until
+from tests.journeys.portals import RunningPortal, copy_of, half_way_snapshot
+
+from .points import fault_file
 
 MakeCopy = Callable[..., RunningPortal]
 
@@ -32,11 +33,6 @@ def half_way(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     return half_way_snapshot(tmp_path_factory, worker_id)
 
 
-def fault_file(folder: Path) -> Path:
-    """Where a copy's processes look for the point at which to die."""
-    return folder.with_name(f"{folder.name}.fault")
-
-
 @pytest.fixture
 def copy(half_way: Path, tmp_path: Path) -> Iterator[MakeCopy]:
     """copy(without=("seal",), environment={...}) -> a running portal of this test's own."""
@@ -48,39 +44,6 @@ def copy(half_way: Path, tmp_path: Path) -> Iterator[MakeCopy]:
             return stack.enter_context(copy_of(half_way, folder, without=without, environment=variables))
 
         yield make
-
-
-@dataclass
-class Fault:
-    """Kill whoever comes to a named point of this portal next."""
-
-    portal: RunningPortal
-
-    @property
-    def path(self) -> Path:
-        """The file that names the point."""
-        return fault_file(self.portal.stack.data.root)
-
-    def arm(self, point: str, about: str = "") -> None:
-        """The next process at `point` (about this very thing) dies."""
-        assert point in faults.POINTS
-        draft = self.path.with_suffix(".new")
-        draft.write_text(f"{point} {about}".strip())
-        draft.replace(self.path)
-
-    @property
-    def struck(self) -> bool:
-        """Has a process died there?"""
-        return not self.path.exists()
-
-    def wait(self) -> None:
-        """Until it has struck."""
-        until("a process to die at its point", lambda: self.struck)
-
-    def strike(self, point: str, about: str = "") -> None:
-        """Arm, and wait until it has struck."""
-        self.arm(point, about)
-        self.wait()
 
 
 @pytest.fixture

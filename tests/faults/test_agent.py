@@ -6,20 +6,16 @@ from demo import traffic
 from demo.steps.serve import answers_with
 from tests.journeys.portals import until
 
-from .conftest import Fault, MakeCopy
+from .conftest import MakeCopy
 from .counting import assert_deployed_exactly_once, engines
+from .kills import KILLS, InBackground
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.stack, pytest.mark.xdist_group("faults")]
 
 
-def test_an_agent_killed_in_mid_start_adopts_the_engine_it_had_begun(copy: MakeCopy) -> None:
+def test_an_agent_killed_in_mid_start_adopts_the_engine_it_had_begun(copy: MakeCopy, in_background: InBackground) -> None:
     portal = copy()
-    fault = Fault(portal)
-    agent = portal.stack.pid("agent")
-    fault.arm("agent.engine_spawned")
-    portal.tell(5)
-    assert fault.struck
-    assert portal.stack.pid("agent") not in (0, agent)
+    KILLS["agent"].tell(portal, in_background)
     start = assert_deployed_exactly_once(portal)
     # The engine was running before its agent came back: it was found again, not replaced.
     assert start["generation"] == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gatehouse_cli import doctor
+from gatehouse_cli import doctor, suite
 from gatehouse_cli.paths import REPO, DataDir
 from gatehouse_cli.stack import Stack, StackError
 
@@ -47,6 +47,21 @@ def test_a_port_that_is_none_is_refused(port: str):
     done = launch("up", "--port", port)
     assert done.returncode == 2
     assert "is no port" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "told", "shortened"),
+    [
+        ([], ["-n", "2", "--dist", "loadgroup", "-m", "not long"], True),
+        (["-n0", "tests/kpis"], ["-m", "not long", "-n0", "tests/kpis"], True),
+        (["-k", "gate", "--maxfail=1"], ["-n", "2", "--dist", "loadgroup", "-m", "not long", "-k", "gate", "--maxfail=1"], True),
+        (["--all", "--cov"], ["-n", "2", "--dist", "loadgroup", "--cov"], False),
+        (["-m", "long"], ["-n", "2", "--dist", "loadgroup", "-m", "long"], False),
+        (["-n0", "tests/faults/test_to_the_end.py::test_it"], ["-n0", "tests/faults/test_to_the_end.py::test_it"], False),
+    ],
+)
+def test_long_tests_run_when_they_are_asked_for(given: list[str], told: list[str], shortened: bool):
+    assert suite.pytest_words(given) == (told, shortened)
 
 
 def test_stopping_where_nothing_runs_is_no_error(tmp_path: Path):

@@ -35,7 +35,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(condition: Any, what: str, seconds: float = 30.0) -> Any:
+def wait_until(condition: Any, what: str, seconds: float = 90.0) -> Any:
     """Poll until the condition is true; the bound only keeps a broken test from hanging."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

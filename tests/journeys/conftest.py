@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.portals import HALF_WAY, RunningPortal, copy_of, half_way_snapshot
+from tests.faults.counting import write_told
+from tests.journeys.portals import HALF_WAY, UNDISTURBED, RunningPortal, copy_of, half_way_snapshot, made_once
 from tests.journeys.visits import another, chromium, in_pilot, visit  # noqa: F401 - fixtures of the browser tests
 
 STEPS = 9
@@ -40,11 +41,18 @@ def half_way(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def portal(half_way: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPortal]:
+def portal(half_way: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[RunningPortal]:
     """`base_url`, `accounts`, `ctx` of a running portal after all nine steps.
 
     One for each parallel worker that asks: mark tests that use it `xdist_group("stack")`, and one worker has them all.
     """
     with copy_of(half_way, tmp_path_factory.mktemp("journey") / "p") as running:
-        running.tell(*range(HALF_WAY + 1, STEPS + 1))
+
+        def tell(folder: Path) -> None:
+            running.tell(*range(HALF_WAY + 1, STEPS + 1))
+            write_told(running, folder)
+
+        made_once(tmp_path_factory, worker_id, UNDISTURBED, tell)
+        if STEPS not in running.said:
+            running.tell(*range(HALF_WAY + 1, STEPS + 1))
         yield running

@@ -10,6 +10,7 @@ from demo.journey import STEPS, connections
 from demo.portal import Portal
 from demo.steps.serve import alias, answers_with
 from demo.traffic import load_rows
+from tests.faults.counting import assert_each_counted_once
 from tests.journeys.portals import RunningPortal
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.xdist_group("stack")]
@@ -118,6 +119,10 @@ def test_every_engine_that_was_started_is_counted_once(portal: RunningPortal) ->
     # The rehearsal on the pilot stopped its engine and started it again.
     assert sorted(shown.values()) == [1, 1, 2]
     assert shown[portal.ctx["pilot_deployment"]] == 2
+
+
+def test_every_row_that_has_an_event_has_it_once(portal: RunningPortal) -> None:
+    assert_each_counted_once(portal)
 
 
 def test_a_stakeholder_of_nothing_sees_nothing_of_it(portal: RunningPortal) -> None:

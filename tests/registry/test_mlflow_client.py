@@ -160,8 +160,8 @@ def _break_off(base, token, path):
 
 
 def _soon(test):
-    """Whether it becomes true within ten seconds."""
-    until = time.monotonic() + 10
+    """Whether it becomes true within a minute."""
+    until = time.monotonic() + 60
     while not (found := test()) and time.monotonic() < until:
         time.sleep(0.05)
     return found

@@ -77,7 +77,6 @@ def _page(request: HttpRequest) -> HttpResponse:
         f'<a href="/">Gatehouse</a><a class="gh-bar-page" href="{escape(reverse("registry:models"))}">Governed models</a>'
         "<span>MLflow, as you may see it. What changes here is checked and in the trail.</span></nav>"
     )
-    # First of all: what the bar's script says to the browser is read by MLflow's.
     # First of all: what the bar's script tells the browser is read by MLflow's.
     text = text.replace("<head>", "<head>" + head, 1).replace("<body>", "<body>" + bar, 1)
     response = HttpResponse(re.sub(r"<title>.*?</title>", "<title>MLflow · Gatehouse</title>", text, count=1))
