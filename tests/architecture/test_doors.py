@@ -59,6 +59,8 @@ DOORS: dict[str, tuple[str, str]] = {
     "gates/<uuid:gate_id>/withdraw/": ("POST gates/{gate_id}/withdraw/", "withdraw"),
     "gates/<uuid:gate_id>/revoke/": ("POST decisions/{decision_id}/revoke/", "revoke_decision"),
     "usecases/new/": ("POST usecases/", "create_usecase"),
+    "usecases/<slug:slug>/tier/": ("POST usecases/{ref}/tier-exceptions/", "ask_tier"),
+    "usecases/<slug:slug>/tier/<uuid:exception_id>/": ("POST tier-exceptions/{exception_id}/signature/", "sign_tier"),
     "rates/": ("POST rate-cards/", "set_rate_card"),
     "models/<str:name>/versions/<int:number>/": ("PATCH models/{name}/versions/{number}/card/", "save_card"),
     "notices/by-email/": ("PUT notices/by-email/", "choose_mail"),

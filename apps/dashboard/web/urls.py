@@ -2,14 +2,30 @@
 
 from django.urls import include, path
 
-from apps.dashboard.web import findings, kpis, models_search, phases, portfolio, rates, usecase_edit, usecase_new, usecases, views
+from apps.dashboard.web import (
+    findings,
+    kpis,
+    models_search,
+    phases,
+    portfolio,
+    rates,
+    stalled,
+    usecase_edit,
+    usecase_new,
+    usecase_tier,
+    usecases,
+    views,
+)
 
 urlpatterns = [
     path("", views.home, name="home"),
     path("portfolio/", portfolio.portfolio, name="portfolio"),
     path("portfolio.csv", portfolio.as_csv, name="portfolio-csv"),
+    path("stalled/", stalled.stalled, name="stalled"),
     path("usecases/new/", usecase_new.new, name="usecase-new"),
     path("usecases/<slug:slug>/", usecases.detail, name="usecase"),
+    path("usecases/<slug:slug>/tier/", usecase_tier.tier, name="usecase-tier"),
+    path("usecases/<slug:slug>/tier/<uuid:exception_id>/", usecase_tier.sign, name="usecase-tier-sign"),
     path("usecases/<slug:slug>/edit/", usecase_edit.edit, name="usecase-edit"),
     path("usecases/<slug:slug>/edit/<slug:what>/", usecase_edit.change, name="usecase-change"),
     path("usecases/<slug:slug>/phases/", phases.phases, name="usecase-phases"),
