@@ -43,14 +43,22 @@ def _materiality(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckR
     usecase = selectors.system_usecase(subject.usecase_id)
     computed, product = usecase.computed_tier, materiality.materiality(usecase.exposure, usecase.purpose)
     signed = selectors.tier_exceptions(usecase.id).filter(state="signed", tier=usecase.risk_tier).first()
-    facts = {"exposure": usecase.exposure, "purpose": usecase.purpose, "risk_tier": usecase.risk_tier, "exception": signed.id if signed else None}
+    facts = {
+        "exposure": usecase.exposure,
+        "purpose": usecase.purpose,
+        "risk_tier": usecase.risk_tier,
+        "exception": signed.id if signed else None,
+    }
     more: dict[str, Any] = {
         "asked": f"{computed} or higher" if computed else "exposure and purpose", "source": f"/usecases/{usecase.slug}/tier/",
         "source_digest": digest_of(facts),
     }  # fmt: skip
     if not computed:
         return missing("Say on the use case how large its exposure is and what its output is for; the risk tier follows from them.", **more)
-    more |= {"figure": float(product), "threshold": float({"minimal": 1, "limited": materiality.LIMITED_FROM, "high": materiality.HIGH_FROM}[computed])}
+    more |= {
+        "figure": float(product),
+        "threshold": float({"minimal": 1, "limited": materiality.LIMITED_FROM, "high": materiality.HIGH_FROM}[computed]),
+    }
     found = f"{usecase.risk_tier}: {usecase.exposure} exposure, {usecase.purpose}, materiality {product}"
     if materiality.rank(usecase.risk_tier) >= materiality.rank(computed):
         return passed(found, **more)

@@ -170,7 +170,9 @@ class TierException(BaseModel):
             models.CheckConstraint(name="usecases_tier_exception_has_reason", condition=~Q(reason="")),
             models.CheckConstraint(
                 name="usecases_tier_exception_is_signed",
-                condition=Q(state="asked", signer=None) | (~Q(state="asked") & Q(signer__isnull=False, signed_at__isnull=False)) | Q(state="ended"),
+                condition=Q(state="asked", signer=None)
+                | (~Q(state="asked") & Q(signer__isnull=False, signed_at__isnull=False))
+                | Q(state="ended"),
             ),
         ]
 

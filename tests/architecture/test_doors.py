@@ -46,6 +46,7 @@ DOORS: dict[str, tuple[str, str]] = {
     "usecases/<slug:slug>/phases/<uuid:phase_id>/gate/": ("POST gates/", "open_gate"),
     "usecases/<slug:slug>/phases/<uuid:phase_id>/close/": ("POST phases/{phase_id}/close/", "close_phase"),
     "endpoints/<slug:slug>/keys/<uuid:key_id>/group/": ("PATCH endpoints/{reference}/keys/{key_id}/", "assign_key"),
+    "policies/check/": ("POST policies/check/", "check_policy"),
     "gates/new/": ("POST gates/", "open_gate"),
     "delegations/": ("POST delegations/", "delegate"),
     "delegations/<uuid:delegation_id>/end/": ("DELETE delegations/{delegation_id}/", "end_delegation"),

@@ -83,7 +83,12 @@ def test_the_database_and_the_rule_agree_on_every_pair(db):
 def said(owner, actor_of):
     """Medium exposure, vital: high."""
     return services.create_usecase(
-        actor=actor_of(owner), name="Triage", problem="Who is seen first.", exposure="medium", purpose="vital", decision_supported="Who is next."
+        actor=actor_of(owner),
+        name="Triage",
+        problem="Who is seen first.",
+        exposure="medium",
+        purpose="vital",
+        decision_supported="Who is next.",
     )
 
 
@@ -102,7 +107,9 @@ def sign(actor, row, **changed):
 
 def test_it_is_computed_and_may_begin_higher_never_lower(said, owner, actor_of):
     assert (said.risk_tier, said.computed_tier) == ("high", "high")
-    higher = services.create_usecase(actor=actor_of(owner), name="Lists", problem="P.", exposure="small", purpose="informs", risk_tier="limited")
+    higher = services.create_usecase(
+        actor=actor_of(owner), name="Lists", problem="P.", exposure="small", purpose="informs", risk_tier="limited"
+    )
     assert (higher.risk_tier, higher.computed_tier) == ("limited", "minimal")
     with pytest.raises(Invalid) as refused:
         services.create_usecase(actor=actor_of(owner), name="Loans", problem="P.", exposure="small", purpose="vital", risk_tier="limited")

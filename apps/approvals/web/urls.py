@@ -9,6 +9,7 @@ urlpatterns = [
     path("inbox/", views.inbox, name="inbox"),
     path("policies/", policies.listing, name="policies"),
     path("policies/new/", policies.edit, name="policy-new"),
+    path("policies/check/", policies.check, name="policy-check"),
     path("policies/<uuid:policy_id>/", policies.detail, name="policy"),
     path("gates/new/", views.open_gate, name="open"),
     path("gates/<uuid:gate_id>/", gate.detail, name="gate"),

@@ -29,7 +29,10 @@ WORDS = (
     Field("exposure", "Exposure", "select", choices=EXPOSURE, hint="What hangs on it in a year; the largest counts.", wide=True),
     Field("purpose", "Purpose", "select", choices=PURPOSE, hint="How much the decision touches people.", wide=True),
     Field(
-        "risk_tier", "Risk tier", "select", choices=TIERS,
+        "risk_tier",
+        "Risk tier",
+        "select",
+        choices=TIERS,
         hint="Exposure x purpose; it decides how much the gates ask for. You may choose a higher one; a lower one takes a risk owner's signature.",
     ),
     Field("currency", "Currency", hint="Three letters. Value and cost are shown in it."),

@@ -89,7 +89,9 @@ class UseCaseSerializer(serializers.ModelSerializer):
     owner = PersonRefSerializer()
     sponsor = PersonRefSerializer(allow_null=True)
     created_by = PersonRefSerializer()
-    computed_tier = serializers.CharField(read_only=True, help_text="the tier that exposure and purpose make; empty while they are not said")
+    computed_tier = serializers.CharField(
+        read_only=True, help_text="the tier that exposure and purpose make; empty while they are not said"
+    )
     requirements = serializers.SerializerMethodField()
     models = serializers.SerializerMethodField()
 
@@ -153,7 +155,9 @@ class NewUseCaseSerializer(serializers.Serializer):
     exposure = serializers.ChoiceField(choices=Exposure.choices, required=False, help_text="how many people, decisions and how much money")
     purpose = serializers.ChoiceField(choices=Purpose.choices, required=False, help_text="how much the decision touches people")
     risk_tier = serializers.ChoiceField(
-        choices=RiskTier.choices, required=False, help_text="without it the tier follows from exposure and purpose; a higher one may be given"
+        choices=RiskTier.choices,
+        required=False,
+        help_text="without it the tier follows from exposure and purpose; a higher one may be given",
     )
     risk_reason = serializers.CharField(required=False, allow_blank=True)
     currency = serializers.CharField(max_length=3, required=False)

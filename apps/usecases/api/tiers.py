@@ -43,7 +43,12 @@ class SignTierSerializer(serializers.Serializer):
     comment = serializers.CharField(required=False, allow_blank=True, default="", max_length=5_000)
     password = serializers.CharField(max_length=200, write_only=True, trim_whitespace=False)
     code = serializers.CharField(
-        max_length=40, write_only=True, required=False, default="", allow_blank=True, help_text="Of the signer's generator, where one is set up."
+        max_length=40,
+        write_only=True,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="Of the signer's generator, where one is set up.",
     )
 
 

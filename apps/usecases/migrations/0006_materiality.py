@@ -85,81 +85,120 @@ DROP FUNCTION usecases_tier_rank(varchar);
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('usecases', '0005_phases_open_by_decision'),
+        ("usecases", "0005_phases_open_by_decision"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='TierException',
+            name="TierException",
             fields=[
-                ('id', models.UUIDField(default=apps.core.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField(default=apps.core.clock.now, editable=False)),
-                ('exposure', models.CharField(choices=[('small', 'Small'), ('medium', 'Medium'), ('large', 'Large')], max_length=20)),
-                ('purpose', models.CharField(choices=[('informs', 'Informs'), ('assists', 'Assists'), ('decides', 'Decides'), ('vital', 'Vital')], max_length=20)),
-                ('from_tier', models.CharField(choices=[('minimal', 'Minimal'), ('limited', 'Limited'), ('high', 'High')], max_length=20)),
-                ('tier', models.CharField(choices=[('minimal', 'Minimal'), ('limited', 'Limited'), ('high', 'High')], max_length=20)),
-                ('reason', models.TextField()),
-                ('state', models.CharField(choices=[('asked', 'Asked'), ('signed', 'Signed'), ('refused', 'Refused'), ('ended', 'Ended')], default='asked', max_length=20)),
-                ('asked_at', models.DateTimeField()),
-                ('printed_name', models.CharField(blank=True, default='', max_length=200)),
-                ('method', models.CharField(blank=True, default='', max_length=50)),
-                ('comment', models.TextField(blank=True, default='')),
-                ('signed_at', models.DateTimeField(null=True)),
-                ('ended_at', models.DateTimeField(null=True)),
-                ('end_reason', models.TextField(blank=True, default='')),
+                ("id", models.UUIDField(default=apps.core.ids.new_id, editable=False, primary_key=True, serialize=False)),
+                ("created_at", models.DateTimeField(default=apps.core.clock.now, editable=False)),
+                ("exposure", models.CharField(choices=[("small", "Small"), ("medium", "Medium"), ("large", "Large")], max_length=20)),
+                (
+                    "purpose",
+                    models.CharField(
+                        choices=[("informs", "Informs"), ("assists", "Assists"), ("decides", "Decides"), ("vital", "Vital")], max_length=20
+                    ),
+                ),
+                ("from_tier", models.CharField(choices=[("minimal", "Minimal"), ("limited", "Limited"), ("high", "High")], max_length=20)),
+                ("tier", models.CharField(choices=[("minimal", "Minimal"), ("limited", "Limited"), ("high", "High")], max_length=20)),
+                ("reason", models.TextField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("asked", "Asked"), ("signed", "Signed"), ("refused", "Refused"), ("ended", "Ended")],
+                        default="asked",
+                        max_length=20,
+                    ),
+                ),
+                ("asked_at", models.DateTimeField()),
+                ("printed_name", models.CharField(blank=True, default="", max_length=200)),
+                ("method", models.CharField(blank=True, default="", max_length=50)),
+                ("comment", models.TextField(blank=True, default="")),
+                ("signed_at", models.DateTimeField(null=True)),
+                ("ended_at", models.DateTimeField(null=True)),
+                ("end_reason", models.TextField(blank=True, default="")),
             ],
         ),
         migrations.AddField(
-            model_name='usecase',
-            name='exposure',
-            field=models.CharField(blank=True, choices=[('small', 'Small'), ('medium', 'Medium'), ('large', 'Large')], db_default='', default='', max_length=20),
+            model_name="usecase",
+            name="exposure",
+            field=models.CharField(
+                blank=True, choices=[("small", "Small"), ("medium", "Medium"), ("large", "Large")], db_default="", default="", max_length=20
+            ),
         ),
         migrations.AddField(
-            model_name='usecase',
-            name='purpose',
-            field=models.CharField(blank=True, choices=[('informs', 'Informs'), ('assists', 'Assists'), ('decides', 'Decides'), ('vital', 'Vital')], db_default='', default='', max_length=20),
+            model_name="usecase",
+            name="purpose",
+            field=models.CharField(
+                blank=True,
+                choices=[("informs", "Informs"), ("assists", "Assists"), ("decides", "Decides"), ("vital", "Vital")],
+                db_default="",
+                default="",
+                max_length=20,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='usecase',
-            constraint=models.CheckConstraint(condition=models.Q(('exposure__in', ['', 'small', 'medium', 'large'])), name='usecases_known_exposure'),
+            model_name="usecase",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("exposure__in", ["", "small", "medium", "large"])), name="usecases_known_exposure"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='usecase',
-            constraint=models.CheckConstraint(condition=models.Q(('purpose__in', ['', 'informs', 'assists', 'decides', 'vital'])), name='usecases_known_purpose'),
+            model_name="usecase",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("purpose__in", ["", "informs", "assists", "decides", "vital"])), name="usecases_known_purpose"
+            ),
         ),
         migrations.AddField(
-            model_name='tierexception',
-            name='asked_by',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='asked_tier_exceptions', to=settings.AUTH_USER_MODEL),
+            model_name="tierexception",
+            name="asked_by",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="asked_tier_exceptions", to=settings.AUTH_USER_MODEL
+            ),
         ),
         migrations.AddField(
-            model_name='tierexception',
-            name='signer',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='signed_tier_exceptions', to=settings.AUTH_USER_MODEL),
+            model_name="tierexception",
+            name="signer",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="signed_tier_exceptions", to=settings.AUTH_USER_MODEL
+            ),
         ),
         migrations.AddField(
-            model_name='tierexception',
-            name='usecase',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='tier_exceptions', to='usecases.usecase'),
+            model_name="tierexception",
+            name="usecase",
+            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="tier_exceptions", to="usecases.usecase"),
         ),
         migrations.AddConstraint(
-            model_name='tierexception',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'asked')), fields=('usecase',), name='usecases_one_tier_asked_at_a_time'),
+            model_name="tierexception",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "asked")), fields=("usecase",), name="usecases_one_tier_asked_at_a_time"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='tierexception',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'signed')), fields=('usecase',), name='usecases_one_tier_exception_in_force'),
+            model_name="tierexception",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "signed")), fields=("usecase",), name="usecases_one_tier_exception_in_force"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='tierexception',
-            constraint=models.CheckConstraint(condition=models.Q(('reason', ''), _negated=True), name='usecases_tier_exception_has_reason'),
+            model_name="tierexception",
+            constraint=models.CheckConstraint(condition=models.Q(("reason", ""), _negated=True), name="usecases_tier_exception_has_reason"),
         ),
         migrations.AddConstraint(
-            model_name='tierexception',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('signer', None), ('state', 'asked')), models.Q(models.Q(('state', 'asked'), _negated=True), ('signed_at__isnull', False), ('signer__isnull', False)), ('state', 'ended'), _connector='OR'), name='usecases_tier_exception_is_signed'),
+            model_name="tierexception",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("signer", None), ("state", "asked")),
+                    models.Q(models.Q(("state", "asked"), _negated=True), ("signed_at__isnull", False), ("signer__isnull", False)),
+                    ("state", "ended"),
+                    _connector="OR",
+                ),
+                name="usecases_tier_exception_is_signed",
+            ),
         ),
         migrations.RunSQL(FORWARD, BACKWARD),
     ]

@@ -47,7 +47,9 @@ def settle(actor: Actor, usecase: UseCase, before: str) -> None:
     if raised:
         hold_for_tier(actor=actor, usecase=usecase, before=before, after=usecase.risk_tier)
     for row in usecase.tier_exceptions.filter(state__in=[State.ASKED, State.SIGNED]):
-        if (row.exposure, row.purpose) != (usecase.exposure, usecase.purpose) or (raised and materiality.rank(row.tier) < materiality.rank(usecase.risk_tier)):
+        if (row.exposure, row.purpose) != (usecase.exposure, usecase.purpose) or (
+            raised and materiality.rank(row.tier) < materiality.rank(usecase.risk_tier)
+        ):
             _end(actor, usecase, row, "Exposure, purpose or tier changed since.")
 
 
@@ -58,9 +60,7 @@ def _end(actor: Actor, usecase: UseCase, row: TierException, reason: str) -> Non
 
 
 def _record(action: str, actor: Actor, usecase: UseCase, row: TierException, **more: Any) -> None:
-    audit.record(
-        action, actor=actor, obj_type="tierexception", obj_id=str(row.id), obj_label=str(row), usecase_id=str(usecase.id), **more
-    )
+    audit.record(action, actor=actor, obj_type="tierexception", obj_id=str(row.id), obj_label=str(row), usecase_id=str(usecase.id), **more)
 
 
 def _tell(event: str, actor: Actor, usecase: UseCase, title: str, text: str, people: set[Any]) -> None:
