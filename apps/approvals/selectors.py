@@ -46,7 +46,8 @@ def policies_by_force() -> list[PolicyRow]:
         short = policy_rules.short_of(found.body, people) if in_force else {}
         rows.append(PolicyRow(found, in_force, [(f, needed, len(people.get(f, ()))) for f, (needed, _) in short.items()]))
         newest.add((found.gate, found.tier))
-    return sorted(rows, key=lambda row: not row.in_force)
+    places = {name: place for place, name in enumerate((*policy_rules.GATES, *policy_rules.TIERS))}
+    return sorted(rows, key=lambda row: (not row.in_force, places[row.policy.gate], places[row.policy.tier]))
 
 
 def policy(policy_id: Any) -> PolicyVersion:

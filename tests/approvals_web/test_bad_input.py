@@ -65,7 +65,7 @@ CASES = {
     "a gate that would pass on attestations alone": (lambda w: publish(policy("version", {"risk": 1}, version=9)), "checks", "Name computed checks"),
     "expired waiver": (waive(now() - timedelta(days=2)), "until", "Choose a later day"),
     "a waiver for ever": (waive(now() + timedelta(days=4000)), "until", "at most"),
-    "cyclic delegation": (circle, "delegate", "not handed on"),
+    "cyclic delegation": (circle, "delegate", "Choose somebody else"),
 }  # fmt: skip
 
 

@@ -32,7 +32,7 @@ def test_trying_and_publishing(policies, make_user):
     assert "name: test-proposal_poc" in owner.get(f"/policies/new/?from={policies[0].id}").content.decode()
     text = policy("proposal_poc", {"business": 2}, version=2)
     tried = owner.post("/policies/new/", {"text": text, "do": "try"})
-    assert tried.status_code == 200 and "is sound" in tried.content.decode() and PolicyVersion.objects.count() == 4
+    assert tried.status_code == 200 and ">sound</span>" in tried.content.decode() and PolicyVersion.objects.count() == 4
     bad = owner.post("/policies/new/", {"text": text.replace("business: 2", "business: none"), "do": "try"})
     said, line = bad.content.decode(), text.split("\n").index("  business: 2") + 1
     assert bad.status_code == 400 and f"quorum.business (line {line})" in said and f'id="L{line}" class="bad"' in said

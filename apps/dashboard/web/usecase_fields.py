@@ -26,13 +26,23 @@ WORDS = (
     Field("output_users", "Users of the output", "textarea", rows=2, hint="Who reads the output, and where."),
     Field("owner", "Owner", "email", list="people", hint="Answers for the use case. You, if left empty."),
     Field("sponsor", "Sponsor", "email", list="people", hint="Pays for it and wants its value."),
-    Field("exposure", "Exposure", "select", choices=EXPOSURE, hint="What hangs on it in a year; the largest counts.", wide=True),
-    Field("purpose", "Purpose", "select", choices=PURPOSE, hint="How much the decision touches people.", wide=True),
+    Field(
+        "exposure",
+        "Exposure",
+        "select",
+        choices=EXPOSURE,
+        hint="What hangs on it in a year; the largest counts. The first gate asks for it.",
+        wide=True,
+    ),
+    Field(
+        "purpose", "Purpose", "select", choices=PURPOSE, hint="How much the decision touches people. The first gate asks for it.", wide=True
+    ),
     Field(
         "risk_tier",
         "Risk tier",
         "select",
         choices=TIERS,
+        wide=True,
         hint="Exposure x purpose; it decides how much the gates ask for. You may choose a higher one; a lower one takes a risk owner's signature.",
     ),
     Field("currency", "Currency", hint="Three letters. Value and cost are shown in it."),
