@@ -135,10 +135,10 @@ def waiting_on(actor: Actor) -> QuerySet[Gate]:
         return Gate.objects.none()
     own = actor.functions.intersection(Function) if actor.has_role(Role.APPROVER) else frozenset()
     lent = list(delegated_to(actor.user_id).values_list("function", "delegator__email"))
-    mine = User.objects.filter(id=actor.user_id).values_list("email", flat=True).first() or ""
     functions = sorted({*own, *(function for function, _ in lent)})
     if not functions:
         return Gate.objects.none()
+    mine = User.objects.values_list("email", flat=True).get(id=actor.user_id)
     wanted = Q(pk__in=[])
     rows = Gate.objects.visible_to(actor).filter(state=Gate.State.OPEN)
     for function in functions:

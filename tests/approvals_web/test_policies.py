@@ -21,6 +21,8 @@ def test_everybody_reads_what_is_asked_and_only_policy_owners_write(policies, en
     page = browser(engineer).get("/policies/").content.decode()
     assert "test-proposal_poc 1" in page and "in force" in page and "Write a policy" not in page
     assert browser(engineer).get(f"/policies/{policies[0].id}/").status_code == 200
+    file = browser(engineer).get(f"/policies/{policies[0].id}.yaml")
+    assert file.content.decode() == policies[0].text and "test-proposal" in file["Content-Disposition"]
     assert browser(engineer).get("/policies/new/").status_code == 403
     assert "Write a policy" in browser(make_user("policy_owner")).get("/policies/").content.decode()
 

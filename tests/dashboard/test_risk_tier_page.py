@@ -37,6 +37,7 @@ def test_a_lower_one_is_asked_for_waits_for_the_risk_owner_and_is_signed(page_of
     row = TierException.objects.get()
     assert "Sign: lower it" not in page_of(owner).get(path).content.decode()
     assert "risk tier high to limited" in page_of(risk).get("/portfolio/").content.decode()
+    assert "1 lower risk tier waits for your signature" in page_of(risk).get("/inbox/").content.decode()
     browser, sign = page_of(risk), f"{path}{row.id}/"
     wrong = browser.post(sign, {"answer": "grant", "password": "wrong"})
     assert wrong.status_code == 403 and "nothing was signed" in wrong.content.decode()

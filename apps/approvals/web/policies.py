@@ -14,6 +14,7 @@ from apps.approvals import doors, policy_rules, rules, selectors, services
 from apps.approvals.web import reads
 from apps.core.actor import Role
 from apps.core.errors import CredentialsRefused, DomainError
+from apps.core.ids import slugify
 from apps.usecases.selectors import is_uuid
 
 
@@ -33,6 +34,16 @@ def detail(request: HttpRequest, policy_id: Any) -> HttpResponse:
     actor = request.actor  # type: ignore[attr-defined]
     context = {"policy": selectors.policy(policy_id), "may_publish": actor.has_role(Role.POLICY_OWNER)}
     return render(request, "approvals/policy.html", context)
+
+
+@require_GET
+@page
+def as_yaml(request: HttpRequest, policy_id: Any) -> HttpResponse:
+    """The text of one version as a file, to be kept, compared, or published elsewhere."""
+    policy = selectors.policy(policy_id)
+    response = HttpResponse(policy.text, content_type="application/yaml; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{slugify(policy.name)}-{policy.version}.yaml"'
+    return response
 
 
 @sensitive_post_parameters("password")

@@ -11,6 +11,7 @@ urlpatterns = [
     path("policies/new/", policies.edit, name="policy-new"),
     path("policies/check/", policies.check, name="policy-check"),
     path("policies/<uuid:policy_id>/", policies.detail, name="policy"),
+    path("policies/<uuid:policy_id>.yaml", policies.as_yaml, name="policy-yaml"),
     path("gates/new/", views.open_gate, name="open"),
     path("gates/<uuid:gate_id>/", gate.detail, name="gate"),
     path("gates/<uuid:gate_id>/evidence.json", gate.evidence, name="evidence"),
