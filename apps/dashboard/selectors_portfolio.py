@@ -179,7 +179,9 @@ def rows(usecases: Sequence[UseCase]) -> list[Row]:
 def overview(actor: Actor) -> Overview:
     """The board and the totals."""
     visible = UseCase.objects.visible_to(actor)
-    counts = dict(visible.values_list("stage").annotate(Count("id")))
+    late = Count("id", filter=usecases_reads.past_their_time())
+    stages = list(visible.values_list("stage").annotate(Count("id"), late=late))
+    counts = {stage: count for stage, count, _ in stages}
     ids = visible.order_by().values("id")
     currencies = dict(visible.values_list("id", "currency"))
     money: dict[str, list[float]] = {}
@@ -191,7 +193,7 @@ def overview(actor: Actor) -> Overview:
         board=[Tally(s, stage_line.NAMES[s], counts.get(s, 0)) for s in BOARD],
         waiting=Gate.objects.filter(usecase_id__in=ids, state="open").count(),
         incidents=Incident.objects.filter(usecase_id__in=ids, closed_at=None).count(),
-        stalled=usecases_reads.stalled(actor).order_by().count(),
+        stalled=sum(count for _, _, count in stages),
         money=[(currency, value, cost) for currency, (value, cost) in sorted(money.items())],
     )
 

@@ -134,12 +134,17 @@ def expected_days() -> dict[str, int]:
     return {**rules.EXPECTED_DAYS, **getattr(settings, "STAGE_DAYS", {})}
 
 
-def stalled(actor: Actor) -> QuerySet[UseCase]:
-    """Visible use cases that are longer in their stage than expected, newest first."""
+def past_their_time() -> Q:
+    """Use cases that are longer in their stage than expected."""
     moment, late = now(), Q(pk__in=[])
     for stage, days in expected_days().items():
         late |= Q(stage=stage, stage_since__lt=moment - timedelta(days=days))
-    return usecases(actor).filter(late)
+    return late
+
+
+def stalled(actor: Actor) -> QuerySet[UseCase]:
+    """Visible use cases that are longer in their stage than expected, newest first."""
+    return usecases(actor).filter(past_their_time())
 
 
 def model_names(usecase_id: Any) -> list[str]:

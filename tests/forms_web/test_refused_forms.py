@@ -50,7 +50,6 @@ CASES = [
     ("approvals:ask-waiver", "/gates/{g}/waivers/", {"subject": "described", "reason": TYPED, "until": "2020-01-01"}, TYPED, "until"),
     ("approvals:attach", "/gates/{g}/attachments/", {"item": "described"}, "", ""),
     ("approvals:comment", "/gates/{g}/comments/", {"text": " "}, "", "text"),
-    ("usecase-tier", "/usecases/{u}/tier/", {"tier": "minimal", "reason": TYPED}, TYPED, "tier"),
     ("approvals:delegations", "/delegations/", {"delegate": "nobody@example.org"}, "", ""),
     ("monitoring:create", "/endpoints/{e}/monitoring/create/drift/", {"reference": "captured", "psi_bound": "0.77"}, 'value="0.77"', "since"),
     ("monitoring:create", "/endpoints/{e}/monitoring/create/cost/", {"miss_cost": "777", "auto_roll_back": "0"}, 'value="777"', "bound_per_1k"),
@@ -66,7 +65,7 @@ CASES = [
     ("registry:version", "/models/care-outreach/versions/3/", {"intended_use": TYPED, "limitations": "x" * 30_000, "revision": "0"}, TYPED, "limitations"),
 ]  # fmt: skip
 # Tested below with other people, or by the app itself; or without anything to type.
-ELSEWHERE = {"phase-close", "usecase-tier-sign", "approvals:policy-check", "approvals:sign", "approvals:sign-waiver", "approvals:policy-new", "approvals:revoke", "approvals:withdraw", "accounts:password", "accounts:assign-role", "notices:change", "accounts:confirm-codes", "accounts:remove-codes", "accounts:remove-anothers-codes"}
+ELSEWHERE = {"phase-close", "usecase-tier", "usecase-tier-sign", "approvals:policy-check", "approvals:sign", "approvals:sign-waiver", "approvals:policy-new", "approvals:revoke", "approvals:withdraw", "accounts:password", "accounts:assign-role", "notices:change", "accounts:confirm-codes", "accounts:remove-codes", "accounts:remove-anothers-codes"}
 NOTHING_TO_TYPE = {
     "accounts:begin-codes", "approvals:end-delegation", "phase-drop", "phase-gate",
     "accounts:sign-out", "accounts:revoke-token", "approvals:request", "audit:export", "deployments:rehearse", "deployments:revoke-key",

@@ -75,6 +75,9 @@ def _page(request: HttpRequest, slug: str, refusal: DomainError | None = None, w
     table = [
         (name, level, [_cell(usecase, exposure, name) for exposure in materiality.EXPOSURE]) for name, level in materiality.PURPOSE.items()
     ]
+    may_change = selectors.may_change(actor, usecase.id) and usecase.stage not in ("stopped", "retired")
+    lower = lower if usecase.computed_tier and not any(r.state == "asked" for r in rows) else []
+    in_form = bool(lower and may_change) if where == "ask" else where in {str(found) for found in signable}
     context = {
         "usecase": usecase,
         "materiality": materiality.materiality(usecase.exposure, usecase.purpose),
@@ -83,8 +86,9 @@ def _page(request: HttpRequest, slug: str, refusal: DomainError | None = None, w
         "policies": [p for gate in policy_rules.GATES if (p := approvals.policy_for(gate, usecase.risk_tier))],
         "rows": [(row, row.id in signable) for row in rows],
         "in_force": next((r for r in rows if r.state == "signed" and r.tier == usecase.risk_tier), None),
-        "lower": lower if usecase.computed_tier and not any(r.state == "asked" for r in rows) else [],
-        "may_change": selectors.may_change(actor, usecase.id) and usecase.stage not in ("stopped", "retired"),
+        "lower": lower,
+        "may_change": may_change,
+        "refused_at_top": not in_form,
         "asks_code": bool(signable) and accounts.has_second_factor(actor.user_id),
         "typed": request.POST if refusal else {},
         "refusal": refusal,
