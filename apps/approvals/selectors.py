@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Case, Count, Exists, F, IntegerField, OuterRef, Prefetch, Q, QuerySet, Subquery, Value, When
+from django.db.models import Case, Count, Exists, F, Func, IntegerField, JSONField, OuterRef, Prefetch, Q, QuerySet, Subquery, Value, When
 from django.db.models.fields.json import KeyTextTransform, KeyTransform
-from django.db.models.functions import Cast, Coalesce
+from django.db.models.functions import Cast, Coalesce, Lower
 
 from apps.accounts import selectors as accounts
 from apps.accounts.models import RoleAssignment, User
@@ -138,7 +138,8 @@ def waiting_on(actor: Actor) -> QuerySet[Gate]:
     functions = sorted({*own, *(function for function, _ in lent)})
     if not functions:
         return Gate.objects.none()
-    mine = User.objects.values_list("email", flat=True).get(id=actor.user_id)
+    address = Lower(Subquery(User.objects.filter(id=actor.user_id).values("email")))
+    mine = Func(address, function="jsonb_build_array", output_field=JSONField())
     wanted = Q(pk__in=[])
     rows = Gate.objects.visible_to(actor).filter(state=Gate.State.OPEN)
     for function in functions:
@@ -154,8 +155,8 @@ def waiting_on(actor: Actor) -> QuerySet[Gate]:
         # Where the policy names people, one of those the actor signs as is among them.
         named = f"policy__body__pools__{function}__people"
         among = Q(**{f"{named}__isnull": True})
-        for email in [*([mine] if function in own else []), *(email for of, email in lent if of == function)]:
-            among |= Q(**{f"{named}__contains": [email.lower()]})
+        for voice in [*([mine] if function in own else []), *([email.lower()] for of, email in lent if of == function)]:
+            among |= Q(**{f"{named}__contains": voice})
         wanted |= Q(**{f"needed_{function}__gt": 0}) & Q(**{f"given_{function}__lt": F(f"needed_{function}")}) & among
     signed = Signature.objects.filter(gate=OuterRef("pk"), signer_id=UUID(actor.user_id), void_at=None)
     rows = rows.filter(wanted).filter(~Exists(signed))
