@@ -117,6 +117,8 @@ USE_CASE: Final[dict[str, str]] = {
     "decision": "Whether the outreach desk calls a member at the start of the contract year.",
     "output_users": "Nurses of the outreach desk, through the desk's call list",
     "risk_tier": "high",
+    "exposure": "large",  # 12,000 decisions a month
+    "purpose": "vital",
     "risk_reason": "Health data, and a decision about who is offered care. A nurse may skip any call.",
 }
 
@@ -135,7 +137,7 @@ class Person:
 
     name: str
     email: str
-    role: Literal["stakeholder", "approver", "ml_engineer", "auditor", "admin"]
+    role: Literal["stakeholder", "approver", "ml_engineer", "auditor", "policy_owner", "admin"]
     function: Literal["business", "risk", "security", ""] = ""
 
 
@@ -146,6 +148,7 @@ PEOPLE: Final[dict[str, Person]] = {
     "security": Person("Rafael Duarte", "security@gatehouse.example", "approver", "security"),
     "engineer": Person("Elena Petrova", "engineer@gatehouse.example", "ml_engineer"),
     "auditor": Person("Tomasz Nowak", "auditor@gatehouse.example", "auditor"),
+    "policy": Person("Naledi Dube", "policy@gatehouse.example", "policy_owner"),
     "admin": Person("Ines Moreau", "admin@gatehouse.example", "admin"),
 }
 

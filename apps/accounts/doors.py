@@ -15,16 +15,18 @@ from apps.core.errors import CredentialsRefused
 @sensitive_variables("password", "code")
 def confirm_second_factor(*, actor: Actor, password: str, code: str) -> list[str]:
     """services.confirm_second_factor in its own durable transaction; a refused try is written down."""
-    return _counted(actor, "second factor", services.confirm_second_factor, password=password, code=code)
+    return counted(actor, "second factor", services.confirm_second_factor, password=password, code=code)
 
 
 @sensitive_variables("password", "code")
 def remove_second_factor(*, actor: Actor, user_id: Any, password: str = "", code: str = "", reason: str = "") -> None:
     """services.remove_second_factor in its own durable transaction; a refused try is written down."""
-    _counted(actor, "second factor", services.remove_second_factor, user_id=user_id, password=password, code=code, reason=reason)
+    counted(actor, "second factor", services.remove_second_factor, user_id=user_id, password=password, code=code, reason=reason)
 
 
-def _counted(actor: Actor, purpose: str, service: Callable[..., Any], **given: Any) -> Any:
+@sensitive_variables("given")
+def counted(actor: Actor, purpose: str, service: Callable[..., Any], **given: Any) -> Any:
+    """A service that takes a password, in its own durable transaction; a refused try is counted and written down for `purpose`."""
     try:
         return call(service, actor=actor, **given)
     except CredentialsRefused:

@@ -127,6 +127,8 @@ def document(gate: Gate, *, frozen_at: datetime, requested_by: str, requested_at
         "usecase": {
             "id": str(usecase.id), "slug": usecase.slug, "name": usecase.name, "risk_tier": usecase.risk_tier, "stage": usecase.stage,
             "owner": usecase.owner.email,
+            # Only what is said: a gate from before there was a word for it keeps its digest.
+            **{name: getattr(usecase, name) for name in ("exposure", "purpose") if getattr(usecase, name)},
         },
         "model_version": _model(gate.model_version),
         **({"phase": phase_selectors.facts(gate.phase)} if gate.phase else {}),

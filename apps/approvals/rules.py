@@ -209,6 +209,22 @@ def check_signature(
         )
 
 
+def check_in_pool(function: str, named: bool, who: str = "You are") -> None:
+    """The policy names no people for the function, or this person among them."""
+    if not named:
+        raise NotAllowed(f"The policy names who signs for {function}, and {who} not among them. Ask one of them.")
+
+
+def check_tier_stands(*, policy_tier: str, tier: str, same_policy: bool) -> None:
+    """The gate's policy is the one that the use case's tier picked when it began, or a stricter one; else the tier has risen since."""
+    order = ("any", "minimal", "limited", "high")
+    if not same_policy and order.index(policy_tier) <= order.index(tier):
+        raise Conflict(
+            f"The risk tier is {tier} now, and this gate began under a policy for {'another' if policy_tier == 'any' else policy_tier}. "
+            "Withdraw it and begin a new one, which follows the policy of the new tier."
+        )
+
+
 def still_wanted(quorum: Mapping[str, int], approvals: Iterable[str]) -> dict[str, int]:
     """Function -> signatures still wanted; empty when the quorum is met."""
     given = list(approvals)

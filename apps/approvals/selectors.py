@@ -5,13 +5,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Case, Count, Exists, F, IntegerField, OuterRef, Prefetch, Q, QuerySet, Subquery, Value, When
+from django.db.models import Case, Count, Exists, F, Func, IntegerField, JSONField, OuterRef, Prefetch, Q, QuerySet, Subquery, Value, When
 from django.db.models.fields.json import KeyTextTransform, KeyTransform
-from django.db.models.functions import Cast, Coalesce
+from django.db.models.functions import Cast, Coalesce, Lower
 
 from apps.accounts import selectors as accounts
 from apps.accounts.models import RoleAssignment, User
-from apps.approvals import documents, look_rules, looks, rules, talk_rules, waiver_rules
+from apps.approvals import documents, look_rules, looks, policy_rules, rules, talk_rules, waiver_rules
 from apps.approvals.models import Attachment, Attestation, Comment, Delegation, Gate, GateQuerySet, Look, PolicyVersion, Signature, Waiver
 from apps.core.actor import Actor, Function, Role
 from apps.core.clock import now
@@ -29,20 +29,25 @@ def policies() -> QuerySet[PolicyVersion]:
 
 @dataclass(frozen=True, slots=True)
 class PolicyRow:
-    """A policy version, and whether gates begun now follow it."""
+    """A policy version, whether gates begun now follow it, and what it lacks in people: (function, people it takes, people there are)."""
 
     policy: PolicyVersion
     in_force: bool
+    lacks: list[tuple[str, int, int]]
 
 
 def policies_by_force() -> list[PolicyRow]:
     """Published versions, those in force first, by gate and tier; the newest of each gate and tier is in force."""
     newest: set[tuple[str, str]] = set()
     rows = []
+    people = signers_by_function()
     for found in PolicyVersion.objects.order_by("gate", "tier", "-published_at", "-version"):
-        rows.append(PolicyRow(found, (found.gate, found.tier) not in newest))
+        in_force = (found.gate, found.tier) not in newest
+        short = policy_rules.short_of(found.body, people) if in_force else {}
+        rows.append(PolicyRow(found, in_force, [(f, needed, len(people.get(f, ()))) for f, (needed, _) in short.items()]))
         newest.add((found.gate, found.tier))
-    return sorted(rows, key=lambda row: not row.in_force)
+    places = {name: place for place, name in enumerate((*policy_rules.GATES, *policy_rules.TIERS))}
+    return sorted(rows, key=lambda row: (not row.in_force, places[row.policy.gate], places[row.policy.tier]))
 
 
 def policy(policy_id: Any) -> PolicyVersion:
@@ -53,16 +58,32 @@ def policy(policy_id: Any) -> PolicyVersion:
     return found
 
 
-def policy_for(gate: str, tier: str) -> PolicyVersion | None:
-    """The policy in force for this gate and risk tier: its own before the one for any tier, the newest version."""
-    rows = PolicyVersion.objects.filter(gate=gate, tier__in=[tier, "any"])
+def policy_for(gate: str, tier: str, *, at: datetime | None = None) -> PolicyVersion | None:
+    """The policy in force (at a moment) for this gate and risk tier: its own before the one for any tier, the newest version."""
+    rows = PolicyVersion.objects.filter(gate=gate, tier__in=[tier, "any"], **({"published_at__lte": at} if at else {}))
     own_first = Case(When(tier="any", then=Value(1)), default=Value(0), output_field=IntegerField())
     return rows.order_by(own_first, "-published_at", "-version").first()
 
 
 def published_by_person(gate: str, tier: str) -> PolicyVersion | None:
-    """The newest policy for exactly this gate and tier that a policy owner signed; None while only shipped ones are there."""
-    return PolicyVersion.objects.filter(gate=gate, tier=tier, published_by__isnull=False).order_by("-published_at", "-version").first()
+    """The newest policy that a policy owner signed for this gate and tier, or for any tier; None while only shipped ones are there."""
+    rows = PolicyVersion.objects.filter(gate=gate, tier__in=[tier, "any"], published_by__isnull=False)
+    return rows.order_by("-published_at", "-version").first()
+
+
+def replaced_by(body: dict[str, Any], text: str) -> tuple[PolicyVersion | None, list[policy_rules.DiffLine]]:
+    """What is in force where this policy would be, and what changes against its text."""
+    there = policy_for(body["gate"], body["tier"])
+    return there, policy_rules.compared(there.text, text) if there else []
+
+
+def signers_by_function() -> dict[str, set[str]]:
+    """Function -> email addresses of those who sign for it now."""
+    found: dict[str, set[str]] = {}
+    held = RoleAssignment.objects.filter(role=Role.APPROVER, user__is_active=True).exclude(function="")
+    for function, email in held.values_list("function", "user__email"):
+        found.setdefault(function, set()).add(email.lower())
+    return found
 
 
 def held_for_tier(usecase_id: Any, environment: str) -> QuerySet[Hold]:
@@ -113,9 +134,12 @@ def waiting_on(actor: Actor) -> QuerySet[Gate]:
     if not actor.user_id:
         return Gate.objects.none()
     own = actor.functions.intersection(Function) if actor.has_role(Role.APPROVER) else frozenset()
-    functions = sorted({*own, *delegated_to(actor.user_id).values_list("function", flat=True)})
+    lent = list(delegated_to(actor.user_id).values_list("function", "delegator__email"))
+    functions = sorted({*own, *(function for function, _ in lent)})
     if not functions:
         return Gate.objects.none()
+    address = Lower(Subquery(User.objects.filter(id=actor.user_id).values("email")))
+    mine = Func(address, function="jsonb_build_array", output_field=JSONField())
     wanted = Q(pk__in=[])
     rows = Gate.objects.visible_to(actor).filter(state=Gate.State.OPEN)
     for function in functions:
@@ -128,9 +152,14 @@ def waiting_on(actor: Actor) -> QuerySet[Gate]:
                 f"needed_{function}": Cast(needed, IntegerField()),
             }
         )
-        wanted |= Q(**{f"needed_{function}__gt": 0}) & Q(**{f"given_{function}__lt": F(f"needed_{function}")})
-    mine = Signature.objects.filter(gate=OuterRef("pk"), signer_id=UUID(actor.user_id), void_at=None)
-    rows = rows.filter(wanted).filter(~Exists(mine))
+        # Where the policy names people, one of those the actor signs as is among them.
+        named = f"policy__body__pools__{function}__people"
+        among = Q(**{f"{named}__isnull": True})
+        for voice in [*([mine] if function in own else []), *([email.lower()] for of, email in lent if of == function)]:
+            among |= Q(**{f"{named}__contains": voice})
+        wanted |= Q(**{f"needed_{function}__gt": 0}) & Q(**{f"given_{function}__lt": F(f"needed_{function}")}) & among
+    signed = Signature.objects.filter(gate=OuterRef("pk"), signer_id=UUID(actor.user_id), void_at=None)
+    rows = rows.filter(wanted).filter(~Exists(signed))
     for theirs in ("requested_by_id", "opened_by_id", "model_version__author_user_id"):
         rows = rows.exclude(**{theirs: actor.user_id})
     return rows
@@ -297,6 +326,13 @@ def _my_signature(
     if any(str(s.signer_id) == actor.user_id for s in valid):
         return [], "You have signed this gate."
     me = User.objects.get(id=actor.user_id)
+    voices = {f: {me.email} if f in actor.functions else set() for f in held}
+    for row in standing_in:
+        voices.get(row.function, set()).add(row.delegator.email)
+    body = found.policy.body
+    held = [f for f in held if any(policy_rules.in_pool(body, f, email) for email in voices[f])]
+    if not held:
+        return [], "The policy of this gate names the people who sign it, and you are not among them."
     version = found.model_version
     try:
         rules.check_four_eyes(

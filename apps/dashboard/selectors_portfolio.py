@@ -19,6 +19,7 @@ from apps.kpis.rules import effects
 from apps.kpis.rules.value import gain, worth
 from apps.monitoring.models import Incident
 from apps.usecases import rules, stage_line
+from apps.usecases import selectors as usecases_reads
 from apps.usecases.models import UseCase
 
 PER_PAGE = 50
@@ -91,6 +92,7 @@ class Overview:
     board: list[Tally]
     waiting: int
     incidents: int
+    stalled: int
     money: list[tuple[str, float, float]]  # currency, value realised, run cost
 
 
@@ -108,6 +110,10 @@ class Need:
 def needs(actor: Actor, gates: Iterable[tuple[Gate, str]]) -> list[Need]:
     """What the person is asked for now: gates that wait for them, then incidents and missed KPIs of the use cases they answer for."""
     waiting = [Need(f"{g.usecase.name}: {g}", why, "waits for you", f"/gates/{g.id}/", g.due_at) for g, why in gates]
+    waiting += [
+        Need(f"{row.usecase.name}: risk tier {row}", f"asked by {row.asked_by}", "waits for you", f"/usecases/{row.usecase.slug}/tier/")
+        for row in usecases_reads.tiers_to_sign(actor)[:LISTED]
+    ]
     theirs = UseCase.objects.filter(Q(owner_id=actor.user_id) | Q(sponsor_id=actor.user_id)) if actor.user_id else UseCase.objects.none()
     mine = {u.id: u for u in theirs.exclude(stage__in=("stopped", "retired"))[:PER_PAGE]}
     opened = Incident.objects.filter(usecase_id__in=mine, closed_at=None).select_related("endpoint").order_by("-opened_at")[:LISTED]
@@ -173,7 +179,9 @@ def rows(usecases: Sequence[UseCase]) -> list[Row]:
 def overview(actor: Actor) -> Overview:
     """The board and the totals."""
     visible = UseCase.objects.visible_to(actor)
-    counts = dict(visible.values_list("stage").annotate(Count("id")))
+    late = Count("id", filter=usecases_reads.past_their_time())
+    stages = list(visible.values_list("stage").annotate(Count("id"), late=late))
+    counts = {stage: count for stage, count, _ in stages}
     ids = visible.order_by().values("id")
     currencies = dict(visible.values_list("id", "currency"))
     money: dict[str, list[float]] = {}
@@ -185,6 +193,7 @@ def overview(actor: Actor) -> Overview:
         board=[Tally(s, stage_line.NAMES[s], counts.get(s, 0)) for s in BOARD],
         waiting=Gate.objects.filter(usecase_id__in=ids, state="open").count(),
         incidents=Incident.objects.filter(usecase_id__in=ids, closed_at=None).count(),
+        stalled=sum(count for _, _, count in stages),
         money=[(currency, value, cost) for currency, (value, cost) in sorted(money.items())],
     )
 

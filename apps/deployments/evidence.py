@@ -1,9 +1,10 @@
 """Evidence that deployments offer to gates."""
 
+from datetime import timedelta
 from typing import Any
 
 from apps.core.canonical import digest_of
-from apps.core.clock import iso
+from apps.core.clock import iso, now
 from apps.core.evidence import Check, CheckResult, EvidenceSubject, Parameter, failed, missing, passed
 from apps.deployments.models import RollbackRehearsal
 
@@ -17,8 +18,8 @@ def _rehearsed(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckRes
         rows = rows.filter(artifact_digest=subject.artifact_digest)
     if subject.as_of is not None:
         rows = rows.filter(at__lte=subject.as_of)
-    limit = parameters["max_seconds"]
-    asked = f"back within {limit:g} s"
+    limit, days = parameters["max_seconds"], parameters["max_age_days"]
+    asked = f"back within {limit:g} s, rehearsed in the last {days} days"
     newest = rows.order_by("-at").first()
     if newest is None:
         return missing("Rehearse a rollback on the pilot endpoint while this version is live there.", asked=asked)
@@ -35,6 +36,8 @@ def _rehearsed(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckRes
     if not newest.ok or newest.seconds is None:
         return failed(f"not finished, {when}", f"{newest.detail} Mend it and rehearse again.", **more)
     found = f"{newest.seconds:.1f} s ({how}), {when}"
+    if newest.at is not None and newest.at < (subject.as_of or now()) - timedelta(days=days):
+        return failed(found, f"That is more than {days} days ago. Rehearse again.", **more)
     if newest.seconds > limit:
         return failed(found, "Going back takes too long. Find out why and rehearse again.", **more)
     return passed(found, **more)
@@ -46,7 +49,8 @@ CHECKS: dict[str, Check] = {
         title="A rollback was rehearsed",
         evaluate=_rehearsed,
         parameters={
-            "max_seconds": Parameter(float, 60.0, "longest time until callers are answered by the right version, seconds", 0.1, 3600)
+            "max_seconds": Parameter(float, 60.0, "longest time until callers are answered by the right version, seconds", 0.1, 3600),
+            "max_age_days": Parameter(int, 90, "days that a rehearsal counts", 1, 3650),
         },
     ),
 }

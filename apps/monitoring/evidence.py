@@ -36,6 +36,27 @@ def _drift_reference(subject: EvidenceSubject, parameters: dict[str, Any]) -> Ch
     return passed(found, **more)
 
 
+def _watched(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult:
+    """An active monitor of each kind stands on an endpoint of the use case."""
+    wanted = sorted({k.strip() for k in parameters["kinds"].split(",") if k.strip()})
+    rows = Monitor.objects.filter(endpoint__usecase_id=subject.usecase_id, kind__in=wanted, active=True).select_related("endpoint")
+    if subject.as_of is not None:
+        rows = rows.filter(created_at__lte=subject.as_of)
+    monitors = list(rows.order_by("kind", "created_at", "id"))
+    there = sorted({m.kind for m in monitors})
+    more: dict[str, Any] = {
+        "asked": f"an active monitor of {', '.join(wanted)}", "source_digest": digest_of([[m.id, m.kind, m.config] for m in monitors]),
+        "figure": float(len(there)), "threshold": float(len(wanted)),
+    }  # fmt: skip
+    if monitors:
+        more["source"] = f"/endpoints/{monitors[0].endpoint.slug}/monitoring/"
+    if gaps := [k for k in wanted if k not in there]:
+        found = f"{len(there)} of {len(wanted)} kinds"
+        return failed(found, f"Set up a monitor of {', '.join(gaps)} on the endpoint.", **more) if there else missing(
+            f"Set up monitors of {', '.join(gaps)} on the endpoint.", **more)  # fmt: skip
+    return passed(f"{len(monitors)} active: {', '.join(there)}", **more)
+
+
 def _no_open_incident(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult:
     """Nothing is open that was not dealt with."""
     # As it stands now, not at `as_of`: an incident opened after freezing has to stop the signature.
@@ -59,6 +80,10 @@ CHECKS: dict[str, Check] = {
         Check(
             "monitoring.drift_reference", "Drift can be told: there is a reference", _drift_reference,
             {"min_rows": Parameter(int, 400, "rows the reference must have", 10, 10_000_000)},
+        ),
+        Check(
+            "monitoring.watched", "The endpoint is watched", _watched,
+            {"kinds": Parameter(str, "drift,latency", "kinds of monitor that must be active, separated by commas")},
         ),
         Check(
             "monitoring.no_open_incident", "No incident is open", _no_open_incident,

@@ -35,6 +35,8 @@ EVENTS = {
     "waiver.asked": "A waiver waits for the risk owner's signature",
     "waiver.answered": "A waiver was signed or refused",
     "waiver.expiring": "A waiver ends soon",
+    "tier.asked": "A lower risk tier waits for a risk owner's signature",
+    "tier.answered": "A lower risk tier was signed or refused",
     "webhook.test": "Somebody tries whether the address answers",
 }
 # Pauses after each failed try, as Standard Webhooks advises: about three days in all.

@@ -6,7 +6,7 @@ from typing import Any
 from apps.core.canonical import digest_of
 from apps.core.clock import now
 from apps.core.evidence import Check, CheckResult, EvidenceSubject, Parameter, failed, missing, passed
-from apps.usecases import phase_selectors, rules, selectors
+from apps.usecases import materiality, phase_selectors, rules, selectors
 
 # What an approver reads for the name of a requirement.
 REQUIREMENT_WORDS = {
@@ -36,6 +36,35 @@ def _complete(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResu
     if gaps:
         return failed(f"not there: {', '.join(gaps)}", f"Write down: {', '.join(gaps)}.", **more)
     return passed(f"{len(facts)} facts, {len(points)} integration point{'' if len(points) == 1 else 's'}", **more)
+
+
+def _materiality(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult:
+    """The tier is what exposure and purpose make, or higher, or a risk owner signed a lower one."""
+    usecase = selectors.system_usecase(subject.usecase_id)
+    computed, product = usecase.computed_tier, materiality.materiality(usecase.exposure, usecase.purpose)
+    signed = selectors.tier_exceptions(usecase.id).filter(state="signed", tier=usecase.risk_tier).first()
+    facts = {
+        "exposure": usecase.exposure,
+        "purpose": usecase.purpose,
+        "risk_tier": usecase.risk_tier,
+        "exception": signed.id if signed else None,
+    }
+    more: dict[str, Any] = {
+        "asked": f"{computed} or higher" if computed else "exposure and purpose", "source": f"/usecases/{usecase.slug}/tier/",
+        "source_digest": digest_of(facts),
+    }  # fmt: skip
+    if not computed:
+        return missing("Say on the use case how large its exposure is and what its output is for; the risk tier follows from them.", **more)
+    more |= {
+        "figure": float(product),
+        "threshold": float({"minimal": 1, "limited": materiality.LIMITED_FROM, "high": materiality.HIGH_FROM}[computed]),
+    }
+    found = f"{usecase.risk_tier}: {usecase.exposure} exposure, {usecase.purpose}, materiality {product}"
+    if materiality.rank(usecase.risk_tier) >= materiality.rank(computed):
+        return passed(found, **more)
+    if signed is None:
+        return failed(found, f"It follows that the tier is {computed}. Raise it, or have a risk owner sign the lower one.", **more)
+    return passed(f"{found}; makes {computed}, lowered by {signed.printed_name}", **more)
 
 
 def _requirements(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult:
@@ -105,6 +134,7 @@ CHECKS = {
             "usecases.complete", "Problem, decision, users, sponsor, owner and integration points are written down", _complete,
             {"integrations": Parameter(int, 1, "integration points that must be named", 0, 100)},
         ),
+        Check("usecases.materiality", "The risk tier follows from exposure and purpose", _materiality),
         Check("usecases.requirements", "Non-functional requirements are stated", _requirements),
         Check("usecases.phase_planned", "The rollout phases are planned", _phase_planned),
         Check(

@@ -3,5 +3,6 @@
 GRANTS = {
     "usecases_stagemove": {"gatehouse_app": ["SELECT", "INSERT"]},
     "usecases_rolloutphase": {"gatehouse_app": ["SELECT", "INSERT", "UPDATE"]},
+    "usecases_tierexception": {"gatehouse_app": ["SELECT", "INSERT", "UPDATE"]},
     "usecases_usecase": {"gatehouse_app": ["SELECT", "INSERT", "UPDATE"]},
 }

@@ -9,6 +9,7 @@ from guardian.shortcuts import get_objects_for_user
 from apps.core.actor import Actor, Function
 from apps.core.clock import now
 from apps.core.models import BaseModel, VisibleQuerySet
+from apps.usecases import materiality
 
 
 class Stage(models.TextChoices):
@@ -29,6 +30,23 @@ class RiskTier(models.TextChoices):
     MINIMAL = "minimal"
     LIMITED = "limited"
     HIGH = "high"
+
+
+class Exposure(models.TextChoices):
+    """How many people, decisions and how much money a year hang on the output; materiality.py says where each begins."""
+
+    SMALL = "small"
+    MEDIUM = "medium"
+    LARGE = "large"
+
+
+class Purpose(models.TextChoices):
+    """How much the decision touches people."""
+
+    INFORMS = "informs"
+    ASSISTS = "assists"
+    DECIDES = "decides"
+    VITAL = "vital"
 
 
 class UseCaseQuerySet(VisibleQuerySet):
@@ -84,6 +102,9 @@ class UseCase(BaseModel):
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="created_usecases")
     risk_tier = models.CharField(max_length=20, choices=RiskTier.choices)
     risk_reason = models.TextField(blank=True, default="")
+    # Together its materiality, from which the tier follows; empty: not said yet.
+    exposure = models.CharField(max_length=20, choices=Exposure.choices, blank=True, default="", db_default="")
+    purpose = models.CharField(max_length=20, choices=Purpose.choices, blank=True, default="", db_default="")
     stage = models.CharField(max_length=20, choices=Stage.choices, default=Stage.PROPOSAL)
     stage_since = models.DateTimeField(default=now)
     lesson = models.TextField(blank=True, default="")
@@ -98,10 +119,65 @@ class UseCase(BaseModel):
         constraints = [
             models.CheckConstraint(name="usecases_known_stage", condition=Q(stage__in=Stage.values)),
             models.CheckConstraint(name="usecases_known_tier", condition=Q(risk_tier__in=RiskTier.values)),
+            models.CheckConstraint(name="usecases_known_exposure", condition=Q(exposure__in=["", *Exposure.values])),
+            models.CheckConstraint(name="usecases_known_purpose", condition=Q(purpose__in=["", *Purpose.values])),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def computed_tier(self) -> str:
+        """The tier that exposure and purpose make; empty while they are not said."""
+        return materiality.tier_of(self.exposure, self.purpose)
+
+
+class TierException(BaseModel):
+    """A lower risk tier than follows, asked for with a reason; in force once a risk owner has signed, for exactly what it was asked for.
+
+    A trigger lets nothing change but its answer, once, and its end.
+    """
+
+    class State(models.TextChoices):
+        """asked: waits for a risk owner; signed: in force; ended: what it was signed for no longer holds."""
+
+        ASKED = "asked"
+        SIGNED = "signed"
+        REFUSED = "refused"
+        ENDED = "ended"
+
+    usecase = models.ForeignKey(UseCase, on_delete=models.PROTECT, related_name="tier_exceptions")
+    exposure = models.CharField(max_length=20, choices=Exposure.choices)
+    purpose = models.CharField(max_length=20, choices=Purpose.choices)
+    from_tier = models.CharField(max_length=20, choices=RiskTier.choices)
+    tier = models.CharField(max_length=20, choices=RiskTier.choices)
+    reason = models.TextField()
+    state = models.CharField(max_length=20, choices=State.choices, default=State.ASKED)
+    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="asked_tier_exceptions")
+    asked_at = models.DateTimeField()
+    signer = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="signed_tier_exceptions")
+    printed_name = models.CharField(max_length=200, blank=True, default="")
+    method = models.CharField(max_length=50, blank=True, default="")
+    comment = models.TextField(blank=True, default="")
+    signed_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    end_reason = models.TextField(blank=True, default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["usecase"], condition=Q(state="asked"), name="usecases_one_tier_asked_at_a_time"),
+            models.UniqueConstraint(fields=["usecase"], condition=Q(state="signed"), name="usecases_one_tier_exception_in_force"),
+            models.CheckConstraint(name="usecases_tier_exception_has_reason", condition=~Q(reason="")),
+            models.CheckConstraint(
+                name="usecases_tier_exception_is_signed",
+                condition=Q(state="asked", signer=None)
+                | (~Q(state="asked") & Q(signer__isnull=False, signed_at__isnull=False))
+                | Q(state="ended"),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.from_tier} to {self.tier}"
 
 
 class Requirements(BaseModel):

@@ -8,11 +8,11 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from apps.accounts import selectors as accounts
-from apps.core.actor import Actor
+from apps.core.actor import Actor, Function, Role
 from apps.core.clock import now
 from apps.registry.models.governance import UsecaseRef
 from apps.usecases import rules
-from apps.usecases.models import IntegrationPoint, Person, Requirements, StageMove, UseCase, UsedModel
+from apps.usecases.models import IntegrationPoint, Person, Requirements, StageMove, TierException, UseCase, UsedModel
 
 
 def is_uuid(text: Any) -> bool:
@@ -94,13 +94,17 @@ def stage_before_hold(usecase_id: Any) -> str:
 
 
 def time_in_stages(usecase: UseCase) -> list[dict[str, Any]]:
-    """Each stay as {stage, entered_at, left_at (None: still there), seconds}, oldest first. Reads the moves prefetched by `usecase`."""
+    """Each stay as {stage, entered_at, left_at (None: still there), seconds}, oldest first, with the days `expected` in the stage (None:
+    no end) and whether it was longer. Reads the moves prefetched by `usecase`."""
     stays: list[dict[str, Any]] = [{"stage": "proposal", "entered_at": usecase.created_at, "left_at": None}]
     for move in sorted(usecase.moves.all(), key=lambda m: (m.moved_at, m.id)):
         stays[-1]["left_at"] = move.moved_at
         stays.append({"stage": move.to_stage, "entered_at": move.moved_at, "left_at": None})
+    days = expected_days()
     for stay in stays:
         stay["seconds"] = ((stay["left_at"] or now()) - stay["entered_at"]).total_seconds()
+        stay["expected"] = days.get(stay["stage"])
+        stay["late"] = stay["expected"] is not None and stay["seconds"] > stay["expected"] * 86_400
     return stays
 
 
@@ -110,17 +114,37 @@ def relatives(actor: Actor, usecase: UseCase) -> list[UseCase]:
     return list(UseCase.objects.visible_to(actor).filter(related).order_by("created_at"))
 
 
+def tier_exceptions(usecase_id: Any) -> QuerySet[TierException]:
+    """Lower tiers that were asked for, newest first."""
+    return TierException.objects.filter(usecase_id=usecase_id).select_related("asked_by", "signer").order_by("-asked_at", "-id")
+
+
+def tiers_to_sign(actor: Actor) -> QuerySet[TierException]:
+    """Lower tiers that wait for this person's signature: of visible use cases, for risk owners, neither their own nor asked by them."""
+    if not (actor.user_id and actor.has_role(Role.APPROVER) and Function.RISK in actor.functions):
+        return TierException.objects.none()
+    rows = TierException.objects.filter(state=TierException.State.ASKED, usecase__in=UseCase.objects.visible_to(actor))
+    theirs = Q(asked_by_id=actor.user_id) | Q(usecase__owner_id=actor.user_id) | Q(usecase__sponsor_id=actor.user_id)
+    # Without a sponsor that comparison is neither true nor false.
+    return rows.exclude(pk__in=rows.filter(theirs).values("pk")).select_related("usecase", "asked_by").order_by("asked_at", "id")
+
+
 def expected_days() -> dict[str, int]:
     """Days a use case is expected to stay in each stage: settings.STAGE_DAYS, else the rules' own."""
     return {**rules.EXPECTED_DAYS, **getattr(settings, "STAGE_DAYS", {})}
 
 
-def stalled(actor: Actor) -> QuerySet[UseCase]:
-    """Visible use cases that are longer in their stage than expected."""
+def past_their_time() -> Q:
+    """Use cases that are longer in their stage than expected."""
     moment, late = now(), Q(pk__in=[])
     for stage, days in expected_days().items():
         late |= Q(stage=stage, stage_since__lt=moment - timedelta(days=days))
-    return usecases(actor).filter(late)
+    return late
+
+
+def stalled(actor: Actor) -> QuerySet[UseCase]:
+    """Visible use cases that are longer in their stage than expected, newest first."""
+    return usecases(actor).filter(past_their_time())
 
 
 def model_names(usecase_id: Any) -> list[str]:

@@ -11,7 +11,7 @@ from demo import story, traffic
 from demo.portal import check, wait_for
 from demo.steps.context import Context
 from demo.steps.filed import file_plan
-from demo.steps.gates import begin_gate, pass_gate
+from demo.steps.gates import begin_gate, pass_gate, publish_policies
 
 BASELINE_WEEKS = 12
 
@@ -31,6 +31,7 @@ def observations(key: str, rows: list[traffic.Row], decisions: list[int]) -> lis
 
 def write_use_case(ctx: Context) -> str:
     """Step 1: what is to be decided, for whom, with which demands; KPIs; the gate to proof of concept."""
+    publish_policies(ctx)
     existing = {u["slug"] for u in ctx.auditor.pages("usecases/")}
     number = 1 + sum(1 for slug in existing if slug.startswith("care-outreach"))
     name = story.USE_CASE["name"] + (f" {number}" if number > 1 else "")
@@ -42,7 +43,8 @@ def write_use_case(ctx: Context) -> str:
             "problem": story.USE_CASE["problem"],
             "decision_supported": story.USE_CASE["decision"],
             "output_users": story.USE_CASE["output_users"],
-            "risk_tier": story.USE_CASE["risk_tier"],
+            "exposure": story.USE_CASE["exposure"],
+            "purpose": story.USE_CASE["purpose"],
             "risk_reason": story.USE_CASE["risk_reason"],
             "currency": "USD",
             "owner": story.PEOPLE["owner"].email,
@@ -88,6 +90,7 @@ def write_use_case(ctx: Context) -> str:
         }
         ctx["kpis"][kpi.key] = ctx.engineer.post("kpis/", body)["id"]
     seen = ctx.people["sponsor"].get(f"usecases/{made['slug']}/")
+    check(seen["risk_tier"] == story.USE_CASE["risk_tier"], "exposure and purpose make the tier")
     check(seen["stage"] == "proposal" and seen["requirements"]["projected_rps"], "the sponsor sees a proposal with its demands")
     pass_gate(ctx, "poc")
     check(ctx.auditor.get(f"usecases/{made['slug']}/")["stage"] == "poc", "the use case is in proof of concept")

@@ -131,6 +131,10 @@ def test_policies_are_read_by_all_and_published_by_policy_owners(api, policies, 
     assert api(engineer).post("/api/v1/policies/", body, format="json").status_code == 403
     assert api(make_user("admin")).post("/api/v1/policies/", body, format="json").status_code == 403
     owner = api(make_user("policy_owner", name="Pia Policy"))
+    impossible = owner.post("/api/v1/policies/", body, format="json")
+    assert impossible.status_code == 400 and "takes 2 people who sign for business" in impossible.json()["errors"]["quorum.business"][0]
+    for _ in range(2):
+        make_user("approver:business")
     assert owner.post("/api/v1/policies/", {"text": body["text"]}, format="json").json()["errors"]["password"]
     wrong = owner.post("/api/v1/policies/", body | {"password": "wrong"}, format="json")
     assert wrong.status_code == 403 and wrong.json()["code"] == "credentials-refused" and SignInAttempt.objects.count() == 1
@@ -143,11 +147,11 @@ def test_policies_are_read_by_all_and_published_by_policy_owners(api, policies, 
     assert bad.status_code == 400 and any(k.startswith("line") for k in bad.json()["errors"])
 
 
-def test_a_text_is_tried_without_publishing_it(api, policies, engineer):
+def test_a_text_is_tried_without_publishing_it(api, policies, engineer, business):
     from apps.approvals.models import PolicyVersion
     from tests.approvals.conftest import policy
 
-    said = ok(api(engineer).post("/api/v1/policies/check/", {"text": policy("proposal_poc", {"business": 2}, version=9)}, format="json"))
+    said = ok(api(engineer).post("/api/v1/policies/check/", {"text": policy("proposal_poc", {"business": 1}, version=9)}, format="json"))
     assert said["body"]["version"] == 9 and said["digest"].startswith("sha256:") and PolicyVersion.objects.count() == 4
     bad = api(engineer).post("/api/v1/policies/check/", {"text": "name: x\nversion: 1\ngate: nowhere\n"}, format="json")
     assert bad.status_code == 400 and bad.json()["line"] == 3 and "gate" in bad.json()["errors"]

@@ -153,7 +153,7 @@ def test_what_changed_since_freezing_stops_the_signature_and_is_named(poc_gate, 
 
 def test_freezing_anew_voids_the_signatures_and_asks_again(pilot_gate, usecase, owner, business, risk, engineer, actor_of, sign):
     sign(pilot_gate, business, "business")
-    usecases.update_usecase(actor=actor_of(owner), usecase_id=usecase.id, risk_tier="limited")
+    usecases.update_usecase(actor=actor_of(owner), usecase_id=usecase.id, name="Care calls")
     gate = services.request_gate(actor=actor_of(engineer), gate_id=pilot_gate.id)
     assert gate.evidence_digest != pilot_gate.evidence_digest
     old = Signature.objects.get()

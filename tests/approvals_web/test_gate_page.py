@@ -123,7 +123,7 @@ def test_what_changed_since_freezing_is_shown_and_stops_approval(page_of, busine
 
 def test_freezing_again_voids_signatures_and_shows_them_as_void(page_of, business, engineer, owner, actor_of, usecase, pilot_gate):
     page_of(business).post(f"/gates/{pilot_gate.id}/sign/", given(pilot_gate))
-    usecases.update_usecase(actor=actor_of(owner), usecase_id=usecase.id, risk_tier="limited")
+    usecases.update_usecase(actor=actor_of(owner), usecase_id=usecase.id, name="Care calls")
     page_of(engineer).post(f"/gates/{pilot_gate.id}/request/")
     text = page_of(business).get(f"/gates/{pilot_gate.id}/").content.decode()
     assert ">approved, void<" in text and "frozen again" in text and "Business: you" in text

@@ -65,7 +65,7 @@ CASES = [
     ("registry:version", "/models/care-outreach/versions/3/", {"intended_use": TYPED, "limitations": "x" * 30_000, "revision": "0"}, TYPED, "limitations"),
 ]  # fmt: skip
 # Tested below with other people, or by the app itself; or without anything to type.
-ELSEWHERE = {"phase-close", "approvals:sign", "approvals:sign-waiver", "approvals:policy-new", "approvals:revoke", "approvals:withdraw", "accounts:password", "accounts:assign-role", "notices:change", "accounts:confirm-codes", "accounts:remove-codes", "accounts:remove-anothers-codes"}
+ELSEWHERE = {"phase-close", "usecase-tier", "usecase-tier-sign", "approvals:policy-check", "approvals:sign", "approvals:sign-waiver", "approvals:policy-new", "approvals:revoke", "approvals:withdraw", "accounts:password", "accounts:assign-role", "notices:change", "accounts:confirm-codes", "accounts:remove-codes", "accounts:remove-anothers-codes"}
 NOTHING_TO_TYPE = {
     "accounts:begin-codes", "approvals:end-delegation", "phase-drop", "phase-gate",
     "accounts:sign-out", "accounts:revoke-token", "approvals:request", "audit:export", "deployments:rehearse", "deployments:revoke-key",

@@ -98,7 +98,7 @@ def test_a_refusal_needs_a_reason_and_closes_the_gate(visit: Visit, portal: Runn
     slug = ctx.engineer.post(
         "usecases/",
         {
-            "name": "Letters", "problem": "Letters are read twice.", "risk_tier": "limited", "owner": story.PEOPLE["owner"].email,
+            "name": "Letters", "problem": "Letters are read twice.", "exposure": "small", "purpose": "decides", "owner": story.PEOPLE["owner"].email,
             "sponsor": story.PEOPLE["sponsor"].email, "decision_supported": "Who reads a letter first.", "output_users": "The post room.",
             "requirements": {"latency_p99_ms": 500, "availability_pct": 99, "freshness_hours": 24, "concurrent_users": 5, "projected_rps": 1},
             "integrations": [{"name": "Scanner", "direction": "in", "owner": "Post room", "note": "Images"}],

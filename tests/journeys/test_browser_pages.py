@@ -20,7 +20,7 @@ def first(rows: object) -> str:
 
 def of_everybody(portal: RunningPortal) -> list[str]:
     ctx = portal.ctx
-    return ["/portfolio/", f"/usecases/{ctx['usecase']}/", f"/kpis/{ctx['kpis']['cost_per_1k_usd']}/", "/account/", "/inbox/"]
+    return ["/portfolio/", f"/usecases/{ctx['usecase']}/", f"/usecases/{ctx['usecase']}/tier/", "/stalled/", f"/kpis/{ctx['kpis']['cost_per_1k_usd']}/", "/account/", "/inbox/"]
 
 
 def of_the_engineer(portal: RunningPortal) -> list[str]:
@@ -47,8 +47,14 @@ def of_the_auditor(portal: RunningPortal) -> list[str]:
     return ["/trail/", f"/trail/events/{first(signed)}/", "/asof/", "/trail/downloads/", "/trail/report/", "/portfolio/"]
 
 
+def of_the_policy_owner(portal: RunningPortal) -> list[str]:
+    policy = first(portal.ctx.people["policy"].pages("policies/", gate="pilot_production"))
+    return ["/policies/", f"/policies/{policy}/", f"/policies/new/?from={policy}"]
+
+
 PEOPLE: list[tuple[str, Callable[[RunningPortal], list[str]]]] = [
     ("sponsor", of_everybody), ("engineer", of_the_engineer), ("risk", of_approvers), ("auditor", of_the_auditor), ("admin", lambda _: ["/rates/", "/signing-keys/"]),
+    ("policy", of_the_policy_owner),
 ]  # fmt: skip
 
 

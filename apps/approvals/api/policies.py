@@ -48,8 +48,15 @@ class PolicyCheckView(View):
     @operation(request=PolicyTextSerializer, responses=PolicyBodySerializer)
     def post(self, request: Request) -> Response:
         """Check the text of a policy without publishing it; a refusal names field and line."""
-        body = services.check_policy(**given(PolicyTextSerializer, request))
-        return Response({"body": body, "digest": policy_rules.digest(body)})
+        text = given(PolicyTextSerializer, request)["text"]
+        body = services.check_policy(text=text)
+        there, lines = selectors.replaced_by(body, text)
+        return Response(
+            {
+                "body": body, "digest": policy_rules.digest(body), "replaces": str(there) if there else None,
+                "changes": policy_rules.as_text(lines), "open_gates": selectors.gates_under(body["gate"], body["tier"]).count(),
+            }
+        )  # fmt: skip
 
 
 class PolicyView(View):

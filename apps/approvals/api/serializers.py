@@ -34,6 +34,9 @@ class PolicyBodySerializer(serializers.Serializer):
 
     body = serializers.DictField()
     digest = serializers.CharField()
+    replaces = serializers.CharField(allow_null=True, help_text="the policy in force for this gate and tier")
+    changes = serializers.CharField(help_text="what changes against its text, in the manner of diff -u; empty when nothing does")
+    open_gates = serializers.IntegerField(help_text="gates under way that would follow it had they begun later")
 
 
 class NewPolicySerializer(PolicyTextSerializer):

@@ -10,6 +10,12 @@ from apps.core.actor import Function
 from apps.core.models import BaseModel
 
 
+def _words(needed: int, pool: dict[str, Any]) -> str:
+    if "of" in pool:
+        return f"{needed} of {pool['of']}"
+    return f"{needed} of the {len(pool['people'])} named" if "people" in pool else str(needed)
+
+
 class PolicyVersion(BaseModel):
     """One published version of a gate policy. Never changed: a gate keeps the version it began under."""
 
@@ -38,6 +44,12 @@ class PolicyVersion(BaseModel):
     def quorum(self) -> dict[str, int]:
         """Function -> how many of it sign, in the order functions are always named."""
         return {f.value: self.body["quorum"][f] for f in Function if f in self.body["quorum"]}
+
+    @property
+    def asked_of(self) -> list[tuple[str, str]]:
+        """(function, how many of whom) in words: `1`, `2 of 3`, `2 of the 3 named`."""
+        pools = self.body.get("pools", {})
+        return [(f, _words(n, pools.get(f, {}))) for f, n in self.quorum.items()]
 
     @property
     def four_eyes(self) -> dict[str, bool]:

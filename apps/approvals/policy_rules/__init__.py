@@ -1,6 +1,7 @@
 """What a gate policy is: its fields, their defaults, and when it is sound. Pure. The schema is docs/reference/gate-policy.md."""
 
-from apps.approvals.policy_rules.reading import digest, read
+from apps.approvals.policy_rules.compare import DiffLine, as_text, compared
+from apps.approvals.policy_rules.reading import check_staffed, digest, read, short_of
 from apps.approvals.policy_rules.schema import (
     DEFAULTS,
     FIELDS,
@@ -10,10 +11,28 @@ from apps.approvals.policy_rules.schema import (
     OVERDUE_WAYS,
     TIERS,
     four_eyes,
+    in_pool,
     overdue,
     setting,
 )
 
 __all__ = [
-    "DEFAULTS", "FIELDS", "GATES", "ITEM_OWNERS", "NEEDS_CHECKS", "OVERDUE_WAYS", "TIERS", "digest", "four_eyes", "overdue", "read", "setting",
+    "DEFAULTS",
+    "FIELDS",
+    "GATES",
+    "ITEM_OWNERS",
+    "NEEDS_CHECKS",
+    "OVERDUE_WAYS",
+    "TIERS",
+    "DiffLine",
+    "as_text",
+    "check_staffed",
+    "compared",
+    "digest",
+    "four_eyes",
+    "in_pool",
+    "overdue",
+    "read",
+    "setting",
+    "short_of",
 ]  # fmt: skip

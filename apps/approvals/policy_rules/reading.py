@@ -1,6 +1,6 @@
 """A policy's body from its text: complete and checked, or a refusal that names field and line."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from apps.approvals.policy_rules import schema
@@ -20,6 +20,37 @@ def read(text: str, checks: Mapping[str, Check]) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise Invalid("text: a policy is a mapping of fields.", errors={"text": ["Not a mapping."]}, line=1)
     return _Reader(body, lines, checks).read()
+
+
+def check_staffed(text: str, body: Mapping[str, Any], holders: Mapping[str, Iterable[str]]) -> None:
+    """That the quorum can be met by who there is: function -> email addresses of those who sign for it now. Raises Invalid with the line.
+
+    Apart from `read`: a policy stays sound when people leave.
+    """
+    _, lines = load(text)
+    for function, (needed, lacking) in short_of(body, holders).items():
+        there = len(set(holders.get(function, ())))
+        if lacking:
+            raise lines.wrong(
+                f"quorum.{function}",
+                f"not an approver for {function}: {', '.join(lacking)}. An administrator gives the role, under People; or name others.",
+            )
+        raise lines.wrong(
+            f"quorum.{function}", f"this takes {needed} people who sign for {function}, and there {'is' if there == 1 else 'are'} {there}. "
+            "An administrator gives the role, under People; or ask for fewer.",
+        )  # fmt: skip
+
+
+def short_of(body: Mapping[str, Any], holders: Mapping[str, Iterable[str]]) -> dict[str, tuple[int, list[str]]]:
+    """Function -> (people it takes, people named that do not hold it), for each that cannot be met by who there is."""
+    out: dict[str, tuple[int, list[str]]] = {}
+    for function, count in body["quorum"].items():
+        there, pool = set(holders.get(function, ())), body.get("pools", {}).get(function, {})
+        lacking = sorted(set(pool.get("people", ())) - there)
+        needed = max(count, pool.get("of", 0))
+        if lacking or len(there) < needed:
+            out[function] = (needed, lacking)
+    return out
 
 
 def digest(body: Mapping[str, Any]) -> str:
@@ -42,11 +73,11 @@ class _Reader:
             "question": self._text(self.body, "question", 300),
             "valid_days": self._whole(self.body, "valid_days", 1, 1096),
             "due_days": self._whole(self.body, "due_days", 1, 365),
-            "quorum": self._quorum(),
-            "checks": self._checks(),
-            "attestations": self._items(),
         }
+        found["quorum"], pools = self._quorum()
+        found |= {"checks": self._checks(), "attestations": self._items()}
         more: dict[str, Any] = {
+            "pools": pools,
             "four_eyes": self._four_eyes(),
             "e_signature": self._yes_no(self.body, "e_signature", True),
             "overdue": self._overdue(),
@@ -93,17 +124,45 @@ class _Reader:
 
     # --- who signs, and what happens when they are late ---------------------------------------------------
 
-    def _quorum(self) -> dict[str, int]:
-        """Function -> how many of it must sign."""
+    def _quorum(self) -> tuple[dict[str, int], dict[str, dict[str, Any]]]:
+        """Function -> how many of it must sign; and function -> the pool they are of, where the policy names one."""
         value = self.body.get("quorum")
         if not isinstance(value, dict) or not value:
-            raise self.wrong("quorum", "name at least one function and how many of it sign, such as `risk: 1`.")
-        for function, count in value.items():
+            raise self.wrong("quorum", "name at least one function and how many of it sign, such as `risk: 1` or `risk: {sign: 2, of: 3}`.")
+        needed: dict[str, int] = {}
+        pools: dict[str, dict[str, Any]] = {}
+        for function, given in value.items():
+            where = f"quorum.{function}"
             if function not in set(Function):
-                raise self.wrong(f"quorum.{function}", f"unknown function. Known: {', '.join(Function)}.")
-            if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 20:
-                raise self.wrong(f"quorum.{function}", "give a whole number from 1 to 20.")
-        return {function: value[function] for function in Function if function in value}
+                raise self.wrong(where, f"unknown function. Known: {', '.join(Function)}.")
+            if isinstance(given, dict):
+                needed[function], pools[function] = self._pool(given, where)
+            elif isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= 20:
+                raise self.wrong(where, "give a whole number from 1 to 20, or `sign` with `of` or `people`.")
+            else:
+                needed[function] = given
+        return {f.value: needed[f] for f in Function if f in needed}, {f.value: pools[f] for f in Function if f in pools}
+
+    def _pool(self, given: Mapping[str, Any], where: str) -> tuple[int, dict[str, Any]]:
+        """`sign` so many `of` so many, or of these `people`."""
+        self._only(given, ("sign", "of", "people"), where)
+        sign = self._whole(given, "sign", 1, 20, where=where)
+        if ("of" in given) == ("people" in given):
+            raise self.wrong(where, "give either `of` (how many there are to ask) or `people` (their email addresses).")
+        if "of" in given:
+            of = self._whole(given, "of", 1, 100, where=where)
+            if of < sign:
+                raise self.wrong(f"{where}.of", f"{sign} of {of} can never sign. Ask for fewer, or for more people to choose from.")
+            return sign, {"of": of}
+        people = given["people"]
+        if not isinstance(people, list) or not all(isinstance(p, str) and "@" in p and len(p) <= 254 for p in people):
+            raise self.wrong(f"{where}.people", "give a list of email addresses.")
+        named = sorted({p.strip().lower() for p in people})
+        if len(named) != len(people):
+            raise self.wrong(f"{where}.people", "somebody is there twice. Keep one.")
+        if len(named) < sign:
+            raise self.wrong(f"{where}.people", f"{sign} of {len(named)} can never sign. Ask for fewer, or name more people.")
+        return sign, {"people": named}
 
     def _four_eyes(self) -> dict[str, bool]:
         given = self._mapping("four_eyes", "give `requester` and `authors`, each true or false.")

@@ -17,12 +17,14 @@ MOST_WAIVER_DAYS = 365
 NEEDED = ("name", "version", "gate", "tier", "question", "valid_days", "due_days", "quorum", "checks", "attestations")
 # What holds when a field is left out. A field that says the same is left out of the stored body: saying it changes nothing.
 DEFAULTS: Mapping[str, Any] = {
+    "pools": {},
     "four_eyes": {"requester": True, "authors": True},
     "e_signature": True,
     "overdue": {"do": "remind", "every_days": 7},
     "waiver_days": 90,
 }
-FIELDS = (*NEEDED, *DEFAULTS)
+# A pool is written inside `quorum`.
+FIELDS = (*NEEDED, *(name for name in DEFAULTS if name != "pools"))
 CHECK_FIELDS = ("check", "with", "title", "heading", "owner", "waivable")
 ITEM_FIELDS = ("item", "text", "owner", "heading", "waivable")
 
@@ -30,6 +32,12 @@ ITEM_FIELDS = ("item", "text", "owner", "heading", "waivable")
 def setting(body: Mapping[str, Any], name: str) -> Any:
     """What a policy says of an optional field, or what holds without it."""
     return body.get(name, DEFAULTS[name])
+
+
+def in_pool(body: Mapping[str, Any], function: str, email: str) -> bool:
+    """Whether this person may sign for a function that they hold: everybody, unless the policy names people."""
+    named = body.get("pools", {}).get(function, {}).get("people")
+    return named is None or email.lower() in named
 
 
 def four_eyes(body: Mapping[str, Any]) -> dict[str, bool]:

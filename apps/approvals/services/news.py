@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from apps.accounts import selectors as accounts
-from apps.approvals import rules, waiver_rules
+from apps.approvals import policy_rules, rules, waiver_rules
 from apps.approvals.models import Comment, Gate, Signature, Waiver
 from apps.core.actor import Actor, Role
 from apps.core.clock import iso
@@ -14,8 +14,10 @@ from apps.usecases.models import UseCase
 
 
 def _signers(gate: Gate) -> set[Any]:
-    """Everybody who holds a function that the gate's quorum names."""
-    return {person.id for function in gate.policy.quorum for person in accounts.holders(Role.APPROVER, function)}
+    """Everybody who holds a function that the gate's quorum names; of a function with a pool of named people, those."""
+    body = gate.policy.body
+    held = ((f, person) for f in gate.policy.quorum for person in accounts.holders(Role.APPROVER, f))
+    return {person.id for function, person in held if policy_rules.in_pool(body, function, person.email)}
 
 
 def _concerned(gate: Gate) -> set[Any]:

@@ -15,9 +15,15 @@ from apps.core.clock import now
 from apps.core.errors import Conflict
 
 
-def check_policy(*, text: str) -> dict[str, Any]:
-    """The body that this text would publish; raises Invalid naming field and line. Changes nothing."""
-    return policy_rules.read(text, checks.all_checks())
+def check_policy(*, text: str, staffed: bool = True) -> dict[str, Any]:
+    """The body that this text would publish; raises Invalid naming field and line. Changes nothing.
+
+    staffed: also ask that there are people enough who may sign.
+    """
+    body = policy_rules.read(text, checks.all_checks())
+    if staffed:
+        policy_rules.check_staffed(text, body, selectors.signers_by_function())
+    return body
 
 
 @sensitive_variables("password", "code")
@@ -36,7 +42,7 @@ def publish_policy(*, actor: Actor, text: str, password: str = "", code: str = "
     if owner is not None:
         rules.check_password_given(password)
         method = accounts.verify_again(user=owner, password=password, code=code)
-    body = check_policy(text=text)
+    body = check_policy(text=text, staffed=False)
     digest = policy_rules.digest(body)
     there = PolicyVersion.objects.filter(name=body["name"]).order_by("-version").first()
     same = PolicyVersion.objects.filter(name=body["name"], version=body["version"]).first()
@@ -48,6 +54,9 @@ def publish_policy(*, actor: Actor, text: str, password: str = "", code: str = "
         return same, False
     if there is not None and body["version"] < there.version:
         raise Conflict(f"version: {there.name} is at {there.version} already. Raise `version`.", errors={"version": ["Too low."]})
+    if owner is not None:
+        # At installation there are no people yet; the list of policies says where some are still wanted.
+        policy_rules.check_staffed(text, body, selectors.signers_by_function())
     affected = selectors.gates_under(body["gate"], body["tier"])
     if owner is not None:
         rules.check_not_own_gate(actor, [str(g) for g in affected.requested_by(owner.id).select_related("usecase")])
@@ -65,7 +74,7 @@ def publish_policy(*, actor: Actor, text: str, password: str = "", code: str = "
         reason=policy.note,
         before={"replaces": str(there)} if there else None,
         after={
-            "gate": policy.gate, "tier": policy.tier, "digest": digest, "quorum": body["quorum"], "method": policy.method,
+            "gate": policy.gate, "tier": policy.tier, "digest": digest, "quorum": body["quorum"], "pools": body.get("pools", {}), "method": policy.method,
             "printed_name": policy.printed_name, "open_gates": affected.count(),
         },
     )  # fmt: skip

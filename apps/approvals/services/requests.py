@@ -159,6 +159,7 @@ def request_gate(*, actor: Actor, gate_id: Any) -> Gate:
     rules.check_state(gate.state, Gate.State.DRAFT, Gate.State.OPEN)
     rules.check_is_theirs(actor, (gate.opened_by_id, gate.requested_by_id))
     _check_still_there(gate)
+    _check_policy_fits(gate)
     again = gate.state == Gate.State.OPEN
     before = documents.frozen(gate)
     if again:
@@ -197,6 +198,13 @@ def _check_still_there(gate: Gate) -> None:
         )
     if gate.phase is not None:
         phase_rules.check_may_begin(stage=gate.usecase.stage, state=gate.phase.state)
+
+
+def _check_policy_fits(gate: Gate) -> None:
+    """The risk tier has not risen past the policy that the gate began under."""
+    picked = selectors.policy_for(gate.policy.gate, gate.usecase.risk_tier, at=gate.created_at)
+    same = picked is None or picked.id == gate.policy_id
+    rules.check_tier_stands(policy_tier=gate.policy.tier, tier=gate.usecase.risk_tier, same_policy=same)
 
 
 @transaction.atomic

@@ -8,7 +8,7 @@ from django.views.decorators.debug import sensitive_variables
 from apps.accounts import selectors as accounts
 from apps.accounts import services as accounts_services
 from apps.accounts.models import User
-from apps.approvals import documents, rules, selectors
+from apps.approvals import documents, policy_rules, rules, selectors
 from apps.approvals.models import Gate, Signature
 from apps.approvals.services import delegations, news, outcomes
 from apps.approvals.services.requests import locked
@@ -78,6 +78,8 @@ def sign_gate(
     if not accounts.still_holds(absent.id if absent else signer.id, Role.APPROVER, function):
         who = f"{absent} is" if absent else "You are"
         raise NotAllowed(f"{who} not an approver for {function} (any more). Ask an administrator.")
+    voice = absent or signer
+    rules.check_in_pool(function, policy_rules.in_pool(gate.policy.body, function, voice.email), f"{voice} is" if absent else "you are")
     if meaning == "approved":
         rules.check_unchanged(rules.changes(documents.frozen(gate), documents.live(gate)))
     signature = Signature.objects.create(

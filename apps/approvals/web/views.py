@@ -25,7 +25,8 @@ def inbox(request: HttpRequest) -> HttpResponse:
         ("mine", "You began these", found.mine),
         ("others", "Under way, waiting for others", found.others),
     )
-    return render(request, "approvals/inbox.html", {"inbox": found, "parts": parts})
+    tiers = usecases.tiers_to_sign(request.actor)[: reads.LISTED]  # type: ignore[attr-defined]
+    return render(request, "approvals/inbox.html", {"inbox": found, "parts": parts, "tiers": tiers})
 
 
 @require_http_methods(["GET", "POST"])

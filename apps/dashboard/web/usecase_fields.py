@@ -8,9 +8,12 @@ from apps.accounts.models import User
 from apps.core.actor import Actor
 from apps.core.errors import Invalid
 from apps.core.fields import Field, needed, number, typed, whole
+from apps.usecases import materiality
 
+EXPOSURE = (("", "choose"), *((key, f"{level.name}: {level.meaning}") for key, level in materiality.EXPOSURE.items()))
+PURPOSE = (("", "choose"), *((key, f"{level.name}: {level.meaning}") for key, level in materiality.PURPOSE.items()))
 TIERS = (
-    ("", "choose"),
+    ("", "what follows from exposure and purpose"),
     ("minimal", "minimal: errors are put right"),
     ("limited", "limited: they cost money or trust"),
     ("high", "high: they can harm people"),
@@ -23,7 +26,25 @@ WORDS = (
     Field("output_users", "Users of the output", "textarea", rows=2, hint="Who reads the output, and where."),
     Field("owner", "Owner", "email", list="people", hint="Answers for the use case. You, if left empty."),
     Field("sponsor", "Sponsor", "email", list="people", hint="Pays for it and wants its value."),
-    Field("risk_tier", "Risk tier", "select", required=True, choices=TIERS, hint="Decides which gates ask for how much."),
+    Field(
+        "exposure",
+        "Exposure",
+        "select",
+        choices=EXPOSURE,
+        hint="What hangs on it in a year; the largest counts. The first gate asks for it.",
+        wide=True,
+    ),
+    Field(
+        "purpose", "Purpose", "select", choices=PURPOSE, hint="How much the decision touches people. The first gate asks for it.", wide=True
+    ),
+    Field(
+        "risk_tier",
+        "Risk tier",
+        "select",
+        choices=TIERS,
+        wide=True,
+        hint="Exposure x purpose; it decides how much the gates ask for. You may choose a higher one; a lower one takes a risk owner's signature.",
+    ),
     Field("currency", "Currency", hint="Three letters. Value and cost are shown in it."),
     Field("risk_reason", "Why this tier", "textarea", rows=2),
 )
@@ -67,8 +88,10 @@ def account_id(post: Any, name: str) -> UUID:
 def words(post: Any) -> dict[str, Any]:
     """The description of a use case, as create_usecase and update_usecase take it."""
     given = typed(WORDS, post)
-    needed(given, "name", "problem", "risk_tier")
+    needed(given, "name", "problem")
     fields: dict[str, Any] = dict(given)
+    if not given["risk_tier"] and not (given["exposure"] and given["purpose"]):
+        needed(given, "risk_tier")
     fields["owner"], fields["sponsor"] = person(given, "owner"), person(given, "sponsor")
     fields["currency"] = given["currency"].upper() or "EUR"
     return fields

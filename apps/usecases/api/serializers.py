@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from apps.accounts.models import User
 from apps.usecases import rules, selectors
-from apps.usecases.models import IntegrationPoint, Person, Requirements, RiskTier, StageMove, UseCase
+from apps.usecases.models import Exposure, IntegrationPoint, Person, Purpose, Requirements, RiskTier, StageMove, UseCase
 
 
 class PersonRefSerializer(serializers.ModelSerializer):
@@ -89,6 +89,9 @@ class UseCaseSerializer(serializers.ModelSerializer):
     owner = PersonRefSerializer()
     sponsor = PersonRefSerializer(allow_null=True)
     created_by = PersonRefSerializer()
+    computed_tier = serializers.CharField(
+        read_only=True, help_text="the tier that exposure and purpose make; empty while they are not said"
+    )
     requirements = serializers.SerializerMethodField()
     models = serializers.SerializerMethodField()
 
@@ -96,7 +99,7 @@ class UseCaseSerializer(serializers.ModelSerializer):
         model = UseCase
         fields = [
             "id", "slug", "name", "problem", "decision_supported", "output_users", "sponsor", "owner", "created_by", "risk_tier",
-            "risk_reason", "stage", "stage_since", "lesson", "currency", "requirements", "models", "created_at",
+            "risk_reason", "exposure", "purpose", "computed_tier", "stage", "stage_since", "lesson", "currency", "requirements", "models", "created_at",
         ]  # fmt: skip
 
     def get_requirements(self, usecase: UseCase) -> dict[str, float | None] | None:
@@ -149,7 +152,13 @@ class NewUseCaseSerializer(serializers.Serializer):
     problem = serializers.CharField()
     decision_supported = serializers.CharField(required=False, allow_blank=True)
     output_users = serializers.CharField(required=False, allow_blank=True)
-    risk_tier = serializers.ChoiceField(choices=RiskTier.choices)
+    exposure = serializers.ChoiceField(choices=Exposure.choices, required=False, help_text="how many people, decisions and how much money")
+    purpose = serializers.ChoiceField(choices=Purpose.choices, required=False, help_text="how much the decision touches people")
+    risk_tier = serializers.ChoiceField(
+        choices=RiskTier.choices,
+        required=False,
+        help_text="without it the tier follows from exposure and purpose; a higher one may be given",
+    )
     risk_reason = serializers.CharField(required=False, allow_blank=True)
     currency = serializers.CharField(max_length=3, required=False)
     owner = AccountField(required=False)

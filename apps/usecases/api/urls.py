@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.usecases.api import phases, stalled, views
+from apps.usecases.api import phases, stalled, tiers, views
 
 urlpatterns = [
     path("stalled-usecases/", stalled.StalledView.as_view()),
@@ -17,6 +17,8 @@ urlpatterns = [
     path("phases/<uuid:phase_id>/", phases.PhaseView.as_view()),
     path("phases/<uuid:phase_id>/close/", phases.ClosePhaseView.as_view()),
     path("usecases/<str:ref>/moves/", views.MovesView.as_view()),
+    path("usecases/<str:ref>/tier-exceptions/", tiers.TierExceptionsView.as_view()),
+    path("tier-exceptions/<uuid:exception_id>/signature/", tiers.TierSignatureView.as_view()),
     path("usecases/<str:ref>/hold/", views.HoldView.as_view()),
     path("usecases/<str:ref>/resume/", views.ResumeView.as_view()),
     path("usecases/<str:ref>/stop/", views.StopView.as_view()),

@@ -13,9 +13,11 @@ from apps.usecases.services.describe import (
 from apps.usecases.services.phases import change_phase, close_phase, close_phase_of, drop_phase, open_phase, plan_phase
 from apps.usecases.services.stages import fall_back, promote, put_on_hold, resume, stop, stop_by_gate
 from apps.usecases.services.successors import succeed
+from apps.usecases.services.tiers import ask_tier, sign_tier
 
 __all__ = [
     "add_integration",
+    "ask_tier",
     "change_phase",
     "close_phase",
     "close_phase_of",
@@ -31,6 +33,7 @@ __all__ = [
     "put_on_hold",
     "resume",
     "set_requirements",
+    "sign_tier",
     "stop",
     "stop_by_gate",
     "succeed",

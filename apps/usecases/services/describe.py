@@ -12,10 +12,9 @@ from apps.core.clock import now
 from apps.core.errors import Conflict, Invalid, NotFound
 from apps.core.ids import slugify
 from apps.registry.models import RegisteredModel
-from apps.usecases import rules, selectors
+from apps.usecases import materiality, rules, selectors
 from apps.usecases.models import FunctionAccess, IntegrationPoint, Person, Requirements, UseCase, UsedModel
-from apps.usecases.services import lock
-from apps.usecases.services.stages import hold_for_tier
+from apps.usecases.services import lock, tiers
 
 WORDS = ("name", "problem", "decision_supported", "output_users", "risk_reason", "currency")
 
@@ -39,7 +38,9 @@ def create_usecase(
     actor: Actor,
     name: str,
     problem: str,
-    risk_tier: str,
+    risk_tier: str = "",
+    exposure: str = "",
+    purpose: str = "",
     owner: User | None = None,
     sponsor: User | None = None,
     decision_supported: str = "",
@@ -51,6 +52,7 @@ def create_usecase(
 ) -> UseCase:
     """Write down a use case at stage `proposal`. Without `owner` the actor owns it.
 
+    The risk tier follows from `exposure` and `purpose` (materiality.py); `risk_tier` may be higher, and is needed while one of them is not said.
     requirements: names and units as in the Requirements table; integrations: {name, direction, kind, owner, note}.
     Raises Invalid naming the field, NotAllowed for people who only read.
     """
@@ -67,8 +69,10 @@ def create_usecase(
         raise Invalid("owner: name the person who answers for it.", errors={"owner": ["Needed."]})
     _active(owner, "owner")
     _active(sponsor, "sponsor")
+    said = {"exposure": materiality.check_level("exposure", exposure), "purpose": materiality.check_level("purpose", purpose)}
+    risk_tier = materiality.check_first(rules.check_tier(risk_tier) if risk_tier else "", materiality.tier_of(exposure, purpose))
     fields = {
-        **words, "risk_tier": rules.check_tier(risk_tier), "owner": owner, "sponsor": sponsor, "created_by": creator or owner,
+        **words, **said, "risk_tier": risk_tier, "owner": owner, "sponsor": sponsor, "created_by": creator or owner,
         "stage_since": now(),
     }  # fmt: skip
     usecase = None
@@ -85,7 +89,7 @@ def create_usecase(
         "usecases.usecase.created", actor=actor, obj_type="usecase", obj_id=str(usecase.id), obj_label=usecase.name,
         usecase_id=str(usecase.id),
         after={
-            **words, "slug": usecase.slug, "risk_tier": risk_tier, "owner": owner.email, "sponsor": sponsor.email if sponsor else None,
+            **words, **said, "slug": usecase.slug, "risk_tier": risk_tier, "owner": owner.email, "sponsor": sponsor.email if sponsor else None,
         },
     )  # fmt: skip
     if requirements:
@@ -97,13 +101,15 @@ def create_usecase(
 
 @transaction.atomic
 def update_usecase(*, actor: Actor, usecase_id: Any, **fields: Any) -> UseCase:
-    """Change words, risk tier, owner or sponsor; only what is given changes. Raises Invalid naming the field."""
+    """Change words, exposure, purpose, risk tier, owner or sponsor; only what is given changes. Raises Invalid naming the field.
+
+    A tier that exposure and purpose no longer allow rises by itself. Conflict for one that takes a risk owner's signature (tiers.py).
+    """
     usecase = lock.changeable(actor, usecase_id)
-    if unknown := set(fields) - {*WORDS, "risk_tier", "owner", "sponsor"}:
+    if unknown := set(fields) - {*WORDS, *tiers.FIELDS, "owner", "sponsor"}:
         raise Invalid(f"{sorted(unknown)[0]}: this cannot be changed here.", errors={name: ["Unknown."] for name in unknown})
     clean: dict[str, Any] = rules.check_words({k: v for k, v in fields.items() if k in WORDS})
-    if "risk_tier" in fields:
-        clean["risk_tier"] = rules.check_tier(fields["risk_tier"])
+    clean |= tiers.checked(usecase, fields)
     for part in ("owner", "sponsor"):
         if part in fields:
             _active(fields[part], part)
@@ -116,8 +122,7 @@ def update_usecase(*, actor: Actor, usecase_id: Any, **fields: Any) -> UseCase:
         for name, value in changed.items():
             setattr(usecase, name, value)
         usecase.save(update_fields=[*changed])
-        if "risk_tier" in changed and rules.is_raised(before["risk_tier"], usecase.risk_tier):
-            hold_for_tier(actor=actor, usecase=usecase, before=before["risk_tier"], after=usecase.risk_tier)
+        tiers.settle(actor, usecase, before.get("risk_tier", usecase.risk_tier))
         audit.record(
             "usecases.usecase.changed", actor=actor, obj_type="usecase", obj_id=str(usecase.id), obj_label=usecase.name,
             usecase_id=str(usecase.id), before=before, after={k: str(v or "") for k, v in changed.items()},

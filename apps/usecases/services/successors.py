@@ -9,11 +9,11 @@ from apps.accounts.models import User
 from apps.audit import services as audit
 from apps.core.actor import Actor
 from apps.core.clock import now
-from apps.usecases import selectors
+from apps.usecases import materiality, selectors
 from apps.usecases.models import IntegrationPoint, Person, Requirements, UseCase, UsedModel
 from apps.usecases.services.describe import free_slug
 
-WORDS = ("problem", "decision_supported", "output_users", "risk_tier", "risk_reason", "currency")
+WORDS = ("problem", "decision_supported", "output_users", "exposure", "purpose", "risk_reason", "currency")
 
 
 @transaction.atomic
@@ -26,7 +26,7 @@ def succeed(*, actor: Actor, usecase_id: Any) -> UseCase:
     number = old.successors.count() + 1
     name = f"{old.name} (rebuilt{f' {number}' if number > 1 else ''})"[:200]
     new = UseCase.objects.create(
-        slug=free_slug(name), name=name, owner=old.owner, sponsor=old.sponsor, created_by=old.created_by, predecessor=old, stage_since=now(),
+        slug=free_slug(name), name=name, risk_tier=max(old.risk_tier, old.computed_tier, key=materiality.rank), owner=old.owner, sponsor=old.sponsor, created_by=old.created_by, predecessor=old, stage_since=now(),
         **{word: getattr(old, word) for word in WORDS},
     )  # fmt: skip
     _copy(actor, old, new)
