@@ -62,7 +62,7 @@ def plans(usecase_ids: Iterable[Any]) -> dict[Any, list[PhaseRow]]:
     found: dict[Any, list[PhaseRow]] = {}
     for phase in phases:
         plan = found.setdefault(phase.usecase_id, [])
-        plan.append(_row(phase, len(plan) + 1, known.get(phase.decision_id)))
+        plan.append(_row(phase, len(plan) + 1, known.get(phase.decision_id) if phase.decision_id else None))
     return found
 
 

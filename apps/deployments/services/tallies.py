@@ -35,7 +35,7 @@ def take_tally(*, actor: Actor, run: Any, rows: Any) -> int:
         (r["endpoint_id"], r["hour"], r["key_prefix"], r["phase"]): PhaseTally(run=run_id, **r) for r in read if r["endpoint_id"] in there
     }
     PhaseTally.objects.bulk_create(
-        found.values(), update_conflicts=True, unique_fields=["run", "endpoint", "hour", "key_prefix", "phase"],
+        list(found.values()), update_conflicts=True, unique_fields=["run", "endpoint", "hour", "key_prefix", "phase"],
         update_fields=["admitted", "refused"],
     )  # fmt: skip
     return len(found)

@@ -253,7 +253,8 @@ def _model(
     *, actor: Actor, name: str, description: str | None = None, tags: dict[str, str] | None = None, owner_id: str | None = None
 ) -> RegisteredModel:
     # Looked up only for a model that is new: most writes meet one that is there.
-    row, created = RegisteredModel.objects.get_or_create(name=name, defaults={"owner": lambda: selectors.author_of(owner_id)})
+    fresh: dict[str, Any] = {"owner": lambda: selectors.author_of(owner_id)}
+    row, created = RegisteredModel.objects.get_or_create(name=name, defaults=fresh)
     if created:
         audit.record("registry.model.created", actor=actor, obj_type="registeredmodel", obj_id=str(row.id), obj_label=name)
     if description is not None and (row.description, row.tags) != (description, tags if tags is not None else row.tags):
