@@ -93,6 +93,7 @@ def test_the_trail_holds_each_act_as_often_as_it_was_done(portal: RunningPortal)
         "deployments.endpoint.created": 2,
         "deployments.key.issued": 2,
         "deployments.deployment.requested": 3,
+        "deployments.traffic.changed": seen["deployments.traffic.changed"],
         # Three deployments, and the rehearsal's stop and start; load tests are ordered too.
         "deployments.order.issued": 5 + portal.count("SELECT count(*) FROM loadtests_loadrun"),
         "deployments.deployment.ready": 4,
@@ -108,6 +109,8 @@ def test_the_trail_holds_each_act_as_often_as_it_was_done(portal: RunningPortal)
         "monitoring.incident.opened": 2,
         "audit.trail.exported": 1,
     }
+    # Shares that changed close to each other are published, and told, as one change.
+    assert seen["deployments.traffic.changed"] >= portal.count("SELECT count(*) FROM deployments_trafficshift")
     assert signatures == sum(sum(ctx.auditor.get(f"gates/{g['id']}/")["quorum"].values()) for g in ctx.auditor.pages("gates/"))
 
 
@@ -150,7 +153,7 @@ def test_demo_json_holds_what_a_script_needs_to_go_on(portal: RunningPortal) -> 
     assert written["mlflow_url"] == f"{portal.base_url}/mlflow"
     functions = {account["function"] for account in written["accounts"] if account["role"] == "approver"}
     assert {"business", "risk", "security"} <= functions
-    assert {account["role"] for account in written["accounts"]} == {"stakeholder", "approver", "ml_engineer", "auditor", "admin"}
+    assert {account["role"] for account in written["accounts"]} == {"stakeholder", "approver", "ml_engineer", "auditor", "admin", "policy_owner"}
     for account in written["accounts"]:
         me = Portal(written["base_url"], account["token"], account["name"]).get("me/")
         assert me["email"] == account["email"]

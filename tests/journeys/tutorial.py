@@ -115,6 +115,7 @@ def first_gate(walk: Walk) -> None:
     """Proposal to proof of concept: the owner answers and signs."""
     elena, jonas = walk.window("engineer"), walk.window("business")
     gate = hands.begin_gate(elena, SLUG, "poc")
+    hands.answer_all(elena, gate, TYPED["answers"])
     hands.answer_all(jonas, gate, TYPED["answers"])
     hands.ask_for_signatures(elena, gate)
     hands.find_in_inbox(jonas, NAME)
