@@ -114,7 +114,7 @@ def test_a_phase_asks_for_its_own_checks_beside_those_of_the_policy(plan, at_sta
     gate = services.open_gate(actor=actor_of(engineer), usecase_id=usecase.id, phase_id=phase.id)
     page = selectors.gate_page(actor_of(engineer), gate.id)
     assert [c["check"] for c in page.evidence] == [*(c["check"] for c in CHECKS), "kpis.effect"], "each once"
-    assert page.evidence[-1]["with"] == {"minimum_pct": 5.0, "floor": True} and page.evidence[-1]["state"] == "missing"
+    assert page.evidence[-1]["with"] == {"minimum_pct": 5.0, "floor": True, "origin": "any"} and page.evidence[-1]["state"] == "missing"
     with pytest.raises(Conflict, match="primary"):
         services.request_gate(actor=actor_of(engineer), gate_id=gate.id)
     waiver = services.ask_waiver(
