@@ -13,9 +13,19 @@ from django.db.models import ForeignKey, ManyToManyField, OneToOneField
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOORS = [
-    "core", "audit", "outbox", "accounts", "decisions", "registry", "usecases", "kpis", "deployments", "loadtests", "monitoring",
+    "core", "audit", "outbox", "accounts", "notices", "decisions", "registry", "usecases", "kpis", "deployments", "loadtests", "monitoring",
     "approvals", "dashboard",
 ]  # fmt: skip
+# Rules by another name than rules: what the classes of risk and the line of stages are.
+RULES_TOO = ("usecases/materiality.py", "usecases/stage_line.py")
+
+
+def test_every_app_has_its_floor():
+    assert {path.parent.name for path in (ROOT / "apps").glob("*/apps.py")} == set(FLOORS)
+    contract = (ROOT / ".importlinter").read_text().split("[importlinter:contract:floors]")[1].split("layers =\n")[1].split("\n\n")[0]
+    assert [sorted(line.split(" | ")) for line in contract.replace("    ", "").splitlines()] == [
+        ["audit", "outbox"] if name == "audit" else [name] for name in reversed(FLOORS) if name != "outbox"
+    ]
 
 
 def test_import_contracts_hold():
@@ -51,14 +61,21 @@ def test_foundation_tables_stay_empty_of_models():
     assert not [m for m in django_apps.get_models() if m._meta.app_label in {"core", "dashboard"}]
 
 
+def pure_files():
+    """Each file of rules: `rules.py`, `*_rules.py`, folders of those names, and RULES_TOO."""
+    for path in sorted((ROOT / "apps").glob("*/*")):
+        if re.fullmatch(r"(\w+_)?rules(\.py)?", path.name):
+            yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    yield from (ROOT / "apps" / name for name in RULES_TOO)
+
+
 def test_rules_touch_neither_orm_nor_clock():
-    guilty = []
-    for path in (ROOT / "apps").glob("*/rules*"):
-        files = path.rglob("*.py") if path.is_dir() else [path]
-        for file in files:
-            if re.search(r"^\s*(from|import) django\.db|datetime\.now\(|timezone\.now\(|apps\.core\.clock import .*\bnow\b|time\.time\(", file.read_text(), re.M):
-                guilty.append(str(file.relative_to(ROOT)))
-    assert not guilty
+    files = {str(file.relative_to(ROOT / "apps")): file.read_text() for file in pure_files()}
+    assert {"approvals/look_rules.py", "approvals/policy_rules/__init__.py", "usecases/phase_rules.py", "notices/rules.py", *RULES_TOO} <= set(files)
+    impure = re.compile(
+        r"^\s*(from|import) django\.db|datetime\.now\(|timezone\.now\(|apps\.core\.clock import .*\bnow\b|\bclock\.now\(|time\.time\(", re.M
+    )
+    assert not [name for name, text in files.items() if impure.search(text)]
 
 
 def test_every_action_is_declared_once_and_named_app_noun_verbed():
