@@ -208,25 +208,25 @@ def programs(layout: Layout, *, gateway_token: str = "") -> list[Program]:
         *("web", "gatehouse_web", str(venv_bin(".venv", "gunicorn")), "portal.wsgi:application", "-k", "gthread"),
         *("--workers", "2", "--threads", "16", "--preload", "--bind", f"{services.LOOPBACK}:{layout.port('web')}"),
         # mlflow's client names a hundred runs in one address: 4,094 bytes are too few, and more than this gunicorn does not bound.
-        *("--limit-request-line", "8190"),
+        *("--limit-request-line", "8190", "--logger-class", "portal.gunicorn_logs.JsonLogger"),
         *("--graceful-timeout", "5", "--timeout", "120", "--worker-tmp-dir", "/dev/shm", "--no-control-socket"),  # noqa: S108
     )
     portal("seal", "gatehouse_seal", python, "manage.py", "seal_trail")
     portal(
-        *("control", "gatehouse_control", celery, "-A", "celery_worker.control.app", "worker", "-Q", "control"),
+        *("control", "gatehouse_control", celery, "-A", "celery_worker.control.app", "--quiet", "worker", "-Q", "control"),
         *("-c", "2", "-n", "control@%h", "--loglevel", "INFO", *quiet_celery),
         wait_s=15,
     )
     portal("relay", "gatehouse_control", python, "-m", "celery_worker.control.relay")
     portal(
-        *("schedule", "gatehouse_control", celery, "-A", "celery_worker.control.app", "beat", "--pidfile="),
+        *("schedule", "gatehouse_control", celery, "-A", "celery_worker.control.app", "--quiet", "beat", "--pidfile="),
         *("--schedule", str(data.run / "schedule"), "--loglevel", "WARNING"),
     )
     made.append(
         Program(
             "agent",
             [
-                *(str(venv_bin(".venv-agent", "celery")), "-A", "celery_worker.agent.app", "worker"),
+                *(str(venv_bin(".venv-agent", "celery")), "-A", "celery_worker.agent.app", "--quiet", "worker"),
                 *("-Q", f"agent.{HOST_NAME}", "-P", "threads", "-c", "4", "-n", f"agent@{HOST_NAME}"),
                 *("--loglevel", "INFO", *quiet_celery),
             ],

@@ -1,29 +1,16 @@
-"""One JSON object a line, with the request it belongs to."""
+"""Log lines that say which request they belong to."""
 
 import contextvars
-import json
-import logging
-from datetime import UTC, datetime
+
+from celery_worker import logs
 
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
 
 
-class JsonFormatter(logging.Formatter):
-    """Formats a record as one JSON line; `extra={"event": {...}}` adds fields."""
+class JsonFormatter(logs.JsonFormatter):
+    """JSON lines with the id of the request that is being answered."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line. Messages must never hold secrets: nothing here could know them."""
-        line: dict[str, object] = {
-            "at": datetime.fromtimestamp(record.created, tz=UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if rid := request_id.get():
-            line["request_id"] = rid
-        event = getattr(record, "event", None)
-        if isinstance(event, dict):
-            line.update(event)
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+    def more(self) -> dict[str, object]:
+        """The request's id, if there is one."""
+        rid = request_id.get()
+        return {"request_id": rid} if rid else {}

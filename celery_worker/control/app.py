@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import close_old_connections
 from kombu import Queue
 
-from celery_worker import orders
+from celery_worker import logs, orders
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 os.environ.setdefault("GATEHOUSE_PROCESS", "control")
@@ -62,6 +62,11 @@ app.conf.beat_schedule = schedule.entries()
 # A line for every message received and done would drown what matters; failures are still logged.
 for _name in ("celery.worker.strategy", "celery.app.trace"):
     logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+@signals.celeryd_init.connect
+def _end_in_json(**_: object) -> None:
+    logs.say_when_told_to_end()
 
 
 @signals.task_prerun.connect

@@ -71,7 +71,13 @@ def pure_files():
 
 def test_rules_touch_neither_orm_nor_clock():
     files = {str(file.relative_to(ROOT / "apps")): file.read_text() for file in pure_files()}
-    assert {"approvals/look_rules.py", "approvals/policy_rules/__init__.py", "usecases/phase_rules.py", "notices/rules.py", *RULES_TOO} <= set(files)
+    assert {
+        "approvals/look_rules.py",
+        "approvals/policy_rules/__init__.py",
+        "usecases/phase_rules.py",
+        "notices/rules.py",
+        *RULES_TOO,
+    } <= set(files)
     impure = re.compile(
         r"^\s*(from|import) django\.db|datetime\.now\(|timezone\.now\(|apps\.core\.clock import .*\bnow\b|\bclock\.now\(|time\.time\(", re.M
     )
@@ -100,12 +106,17 @@ def test_every_declared_action_is_emitted_somewhere_and_nothing_undeclared_is():
     assert not sorted(e for e in emitted if e not in declared), "emitted and not declared"
 
 
-@pytest.mark.parametrize("folder", ["apps", "portal", "celery_worker", "gateway", "verifier", "gatehouse_cli", "demo", "tests", "bench", "docs"])
+@pytest.mark.parametrize(
+    "folder", ["apps", "portal", "celery_worker", "gateway", "verifier", "gatehouse_cli", "demo", "tests", "bench", "docs"]
+)
 def test_files_speak_of_the_product_alone(folder):
     bad = re.compile(r"/work/|/tmp/uvv|helper session|sub-?agent", re.I)
     guilty = [
         str(p.relative_to(ROOT))
         for p in (ROOT / folder).rglob("*")
-        if p.is_file() and p.suffix in {".py", ".md", ".html", ".css", ".js", ".yml", ".yaml", ".toml"} and p.name != "test_walls.py" and bad.search(p.read_text(errors="ignore"))
+        if p.is_file()
+        and p.suffix in {".py", ".md", ".html", ".css", ".js", ".yml", ".yaml", ".toml"}
+        and p.name != "test_walls.py"
+        and bad.search(p.read_text(errors="ignore"))
     ]
     assert not guilty

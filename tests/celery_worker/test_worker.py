@@ -61,7 +61,7 @@ class Worker:
 
     def start(self) -> None:
         celery = python_of(".venv-agent", "GATEHOUSE_AGENT_PYTHON").with_name("celery")
-        command = [str(celery), "-A", "celery_worker.agent.app", "worker", "-Q", f"agent.{self.host}", "-P", "threads"]
+        command = [str(celery), "-A", "celery_worker.agent.app", "--quiet", "worker", "-Q", f"agent.{self.host}", "-P", "threads"]
         command += ["-c", "4", "-n", f"agent@{self.host}", "--without-gossip", "--without-mingle", "--without-heartbeat"]
         with (self.folder / "worker.log").open("ab") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
@@ -180,3 +180,16 @@ def test_a_second_agent_on_the_same_state_folder_refuses_to_start(worker: Worker
     code += "Store(pathlib.Path(os.environ['GATEHOUSE_AGENT_STATE'])).claim(patience_s=0)"
     second = subprocess.run([str(python), "-c", code], cwd=ROOT, env=worker.environment, capture_output=True, timeout=30)
     assert b"AlreadyRunning" in second.stderr
+
+
+def test_each_line_an_agent_writes_is_a_json_object_that_says_when_how_grave_and_who(worker: Worker) -> None:
+    worker.until(lambda: worker.bodies("heartbeat"), "a heartbeat")
+    worker.app.send_task("no.such.task", args=[], queue=orders.agent_queue(worker.host))
+    log = worker.folder / "worker.log"
+    worker.until(lambda: "no.such.task" in log.read_text(), "a line about a task nobody knows")
+    assert worker.end(signal.SIGTERM) == 0
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert all({"at", "level", "logger", "message"} <= set(line) for line in lines)
+    assert all(datetime.fromisoformat(line["at"]).tzinfo for line in lines)
+    assert [line["level"] for line in lines if "no.such.task" in line["message"]] == ["error"]
+    assert [line for line in lines if line["level"] == "info" and "Warm shutdown" in line["message"]]
