@@ -27,7 +27,14 @@ def test_inline_styles_are_allowed_on_mlflows_page_and_its_files_and_nowhere_els
     browser.force_login(make_user("admin"), backend="django.contrib.auth.backends.ModelBackend")
     page = browser.get("/mlflow/").content.decode()
     files = [f"/mlflow/{name}" for name in re.findall(r'(?:src|href)="(static-files/[^"]+\.(?:js|css))"', page)]
-    asked = [*addresses(get_resolver().url_patterns), "/mlflow", "/mlflow/", "/mlflow/ajax-api/2.0/mlflow/experiments/search", *files, "/nowhere/"]
+    asked = [
+        *addresses(get_resolver().url_patterns),
+        "/mlflow",
+        "/mlflow/",
+        "/mlflow/ajax-api/2.0/mlflow/experiments/search",
+        *files,
+        "/nowhere/",
+    ]
     assert len(asked) > 200 and len(files) >= 2
     loose, whole = set(), 0
     for address in asked:
@@ -45,6 +52,9 @@ def test_one_template_brings_a_policy_of_its_own():
     """The page of an evidence pack, which is opened from a disk: no answer of the portal is made from it."""
     templates = ROOT / "templates"
     assert [str(p.relative_to(templates)) for p in templates.rglob("*.html") if "unsafe-" in p.read_text()] == ["dashboard/pack.html"]
-    assert "script-src" not in (templates / "dashboard/pack.html").read_text() and "default-src 'none'" in (templates / "dashboard/pack.html").read_text()
+    assert (
+        "script-src" not in (templates / "dashboard/pack.html").read_text()
+        and "default-src 'none'" in (templates / "dashboard/pack.html").read_text()
+    )
     users = [str(p.relative_to(ROOT)) for p in (ROOT / "apps").rglob("*.py") if "dashboard/pack.html" in p.read_text()]
     assert users == ["apps/dashboard/selectors_pack.py"]
