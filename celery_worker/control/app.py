@@ -19,6 +19,7 @@ os.environ.setdefault("GATEHOUSE_PROCESS", "control")
 # Django's checks load every page and REST door; `manage.py migrate` has made them before anything starts.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "true")
 django.setup()
+logging.captureWarnings(True)
 
 # After this long a message that a killed worker had in hand is given to another one. The index of such messages is shared by
 # all workers on the broker, agents with long load tests among them; control does not wait for it, its clock mends sooner.
