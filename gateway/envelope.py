@@ -35,10 +35,16 @@ def load_public_keys(path: Path, *, purpose: str) -> dict[str, Ed25519PublicKey]
         if entry["key_id"] != hashlib.sha256(raw).hexdigest()[:16]:
             raise ValueError(f"{path.name}: key id {entry['key_id']!r} does not belong to its key.")
         until = entry.get("accepted_until")
-        over = until and datetime.fromisoformat(until) <= datetime.now(UTC)
+        over = until and _moment(path, until) <= datetime.now(UTC)
         if entry.get("purpose") == purpose and not over:
             keys[entry["key_id"]] = Ed25519PublicKey.from_public_bytes(raw)
     return keys
+
+
+def _moment(path: Path, text: Any) -> datetime:
+    if not isinstance(text, str) or (moment := datetime.fromisoformat(text)).tzinfo is None:
+        raise ValueError(f"{path.name}: accepted_until {text!r} is no time with a time zone.")
+    return moment
 
 
 def verify(envelope: Any, *, keys: Mapping[str, Ed25519PublicKey]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,17 @@ EVENTS, PROOFS, CHECKPOINT, KEY, MANIFEST = "events.jsonl", "proofs.jsonl", "che
 MAX_LINE_BYTES = 32 * 1024 * 1024
 MAX_SMALL_BYTES = 1024 * 1024
 BLOCK = 8192
-DIGEST = re.compile(rb"sha256:[0-9a-f]{64}")
+# Which event names what by its digest: action -> kind of document, field of `after`. Other fields may hold words that anybody wrote.
+NAMES = {
+    "approvals.gate.requested": ("evidence", "evidence_digest"),
+    "approvals.gate.refrozen": ("evidence", "evidence_digest"),
+    "approvals.gate.signed": ("evidence", "evidence_digest"),
+    "approvals.gate.approved": ("evidence", "evidence_digest"),
+    "approvals.policy.published": ("policy", "digest"),
+    "approvals.attachment.added": ("attachment", "digest"),
+    "registry.evaluation.attached": ("evaluation", "digest"),
+    "audit.pack.made": ("list", "documents_digest"),
+}
 
 
 def small(archive: zipfile.ZipFile, name: str, limit: int = MAX_SMALL_BYTES) -> bytes:
@@ -90,8 +99,8 @@ class BundleCheck:
         prefix: str = "",
     ) -> None:
         self.archive, self.witness, self.witness_folder, self.prefix = archive, witness, witness_folder, prefix
-        # Digests that proven events name; gathered for packs alone.
-        self.named: set[bytes] = set()
+        # (kind of document, digest) that proven events name; gathered for packs alone.
+        self.named: set[tuple[str, str]] = set()
         self.verdict = Verdict(witness_size=witness.size if witness else None)
         self.keys = keys
         if keys is None:
@@ -171,7 +180,7 @@ class BundleCheck:
             if usecase_id is not None and not _belongs(line, usecase_id, objects):
                 verdict.fail(f"event {number} of the bundle is of another use case")
             if objects:
-                self.named.update(DIGEST.findall(line))
+                self.named |= _named(line)
             gaps = gaps or (previous is not None and index != previous + 1)
             verdict.first = index if verdict.first is None else verdict.first
             verdict.last = previous = index
@@ -201,3 +210,12 @@ def _belongs(line: bytes, usecase_id: str, objects: set[str]) -> bool:
         return bool(event["usecase_id"] == usecase_id or (event["object"]["id"] in objects))
     except (ValueError, KeyError, TypeError):
         return False
+
+
+def _named(line: bytes) -> set[tuple[str, str]]:
+    try:
+        event = json.loads(line)
+        kind, field = NAMES[event["action"]]
+        return {(kind, str(event["after"][field]))}
+    except (ValueError, KeyError, TypeError):
+        return set()

@@ -4,7 +4,7 @@ import hashlib
 import json
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -91,12 +91,24 @@ def write_bundle(
 
 
 def write_trail(
-    archive: zipfile.ZipFile, *, prefix: str, scope: Scope, found: EventQuerySet, checkpoint: Checkpoint, manifest: dict[str, Any]
+    archive: zipfile.ZipFile,
+    *,
+    prefix: str,
+    scope: Scope,
+    found: EventQuerySet,
+    checkpoint: Checkpoint,
+    manifest: dict[str, Any],
+    alive: Callable[[], None],
 ) -> int:
-    """The same inside a larger ZIP, below `prefix`: of these events those that the checkpoint covers."""
-    return _write(
-        archive, prefix, scope, sealed(found, after=-1, before=checkpoint.tree_size).iterator(chunk_size=2000), checkpoint, manifest
-    )
+    """The same inside a larger ZIP, below `prefix`: of these events those that the checkpoint covers. alive: called now and then."""
+
+    def events() -> Iterator[tuple[int, str | None]]:
+        for number, row in enumerate(sealed(found, after=-1, before=checkpoint.tree_size).iterator(chunk_size=2000)):
+            if number % 2000 == 0:
+                alive()
+            yield row
+
+    return _write(archive, prefix, scope, events(), checkpoint, manifest)
 
 
 def _write(

@@ -223,8 +223,11 @@ def _claim(download_id: Any) -> Download | None:
     return found
 
 
-def prepare(*, actor: Actor, owner: Actor | None, download_id: Any) -> Download | None:
-    """Put one pack together as its owner may see it (None: the account is closed). Not in a transaction; safe to repeat, and by two at once."""
+def prepare(*, actor: Actor, owner: Actor | None, download_id: Any, out_of_time: type[Exception] = TimeoutError) -> Download | None:
+    """Put one pack together as its owner may see it (None: the account is closed). Not in a transaction; safe to repeat, and by two at once.
+
+    out_of_time: what the caller raises in here when its time is over. None is returned when there is nothing to do, or another does it.
+    """
     found = call(_claim, download_id)
     if found is None:
         return None
@@ -235,6 +238,9 @@ def prepare(*, actor: Actor, owner: Actor | None, download_id: Any) -> Download 
         return _prepare(actor, owner, found)
     except (DomainError, SealBroken) as error:
         said = error.detail if isinstance(error, DomainError) else f"The trail does not match its seal: {error}."
+    except out_of_time:
+        log.warning("the pack %s took too long", found.id)
+        said = "It took longer than a pack may take. Ask for the pack of one decision, or ask again when the portal has less to do."
     except Exception:
         log.exception("a pack could not be put together")
         said = "The portal failed; its log says why. Ask for the pack again."

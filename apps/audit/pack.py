@@ -38,8 +38,8 @@ whoever gave you this file:
 
 WITNESS is the folder outside the database to which every checkpoint was written, with the public key beside it; keep a copy of the key.
 
-What it proves: each event in trail/ is in the sealed trail, unchanged. A document is bound to the trail when its hash stands in such an
-event, or in a document that is bound. The frozen evidence is named by the signatures, policies by their publication, evaluations by
+What it proves: each event in trail/ is in the sealed trail, unchanged. A document is bound to the trail when such an event names its
+hash, or frozen evidence that is bound does. The frozen evidence is named by the signatures, policies by their publication, evaluations by
 their attachment; everything else by documents.json, which the event `audit.pack.made` names. A document that is bound only so says what
 the portal said when the pack was made. That nothing was left out of a pack no pack can prove.
 """
@@ -104,11 +104,15 @@ def write(target: IO[bytes], *, actor: Actor, owner: Actor, download: Download, 
         checkpoint = selectors.latest_checkpoint()
         if checkpoint is None:
             raise Conflict("Nothing has been sealed yet. Check that the seal process runs (`./gatehouse doctor`), then try again.")
-        progress("the trail with its proofs", len(hashes), len(hashes))
+
+        def alive() -> None:
+            progress("the trail with its proofs", len(hashes), len(hashes))
+
+        alive()
         scope = Scope(usecase_id=usecase_id, decision_id=decision_id, object_ids=tuple(sorted(set(ids))))
         who = {"id": owner.id, "label": owner.label}
         manifest = {"exported_at": iso(now()), "exported_by": who, "not_yet_sealed": 0 if sealed else 1}
-        events = write_trail(archive, prefix="trail/", scope=scope, found=found, checkpoint=checkpoint, manifest=manifest)
+        events = write_trail(archive, prefix="trail/", scope=scope, found=found, checkpoint=checkpoint, manifest=manifest, alive=alive)
         archive.writestr("manifest.json", _manifest(contents, scope, manifest, events, hashes))
     return int(checkpoint.tree_size)
 

@@ -194,6 +194,11 @@ def folder_of(gate: Gate) -> str:
     return f"gates/{gate.created_at:%Y%m%d}-{slugify(str(gate))}-{str(gate.id)[-8:]}"
 
 
+def version_folder(version: ModelVersion) -> str:
+    """Where the documents of a model version lie; two names may read the same once they are made fit for a path."""
+    return f"models/{slugify(version.model.name)}-{version.version}-{str(version.id)[-8:]}"
+
+
 def _decision(found: Decision) -> dict[str, Any]:
     revocation = getattr(found, "revocation", None)
     return {
@@ -203,7 +208,7 @@ def _decision(found: Decision) -> dict[str, Any]:
 
 
 def _version(subject: Subject, version: ModelVersion) -> Iterator[Document]:
-    folder = f"models/{slugify(version.model.name)}-{version.version}"
+    folder = version_folder(version)
     card = cards.document(version)
     yield _text(f"{folder}/card.html", card_rules.as_html(card))
     yield _text(f"{folder}/card.md", card_rules.as_markdown(card))
@@ -259,7 +264,7 @@ def _index(subject: Subject, paths: list[str], events: list[Any]) -> bytes:
         "decisions": [{"decision": d, "why_not": decisions.state_of(d)} for d in subject.decided],
         "holding": len([d for d in subject.decided if not decisions.state_of(d)]),
         "signatures": sum(len(g["signatures"]) for g in gates),
-        "models": [{"version": v, "folder": f"models/{slugify(v.model.name)}-{v.version}"} for v in subject.versions],
+        "models": [{"version": v, "folder": version_folder(v)} for v in subject.versions],
         "events": [{"event": e, "says": catalogue.meaning(e.action)} for e in events],
         "load_runs": [{"run": r, "path": f"load-tests/{r.created_at:%Y%m%d}-{r.id}.json"} for r in subject.load_runs],
     }  # fmt: skip

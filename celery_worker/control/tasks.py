@@ -5,6 +5,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from celery.exceptions import SoftTimeLimitExceeded
+
 from apps.accounts import selectors as account_reads
 from apps.accounts import services as accounts
 from apps.approvals import services as approvals
@@ -24,6 +26,9 @@ from celery_worker import faults, orders
 from celery_worker.control.app import app
 
 log = logging.getLogger(__name__)
+
+# For one evidence pack.
+PACK_LIMIT_S = 900
 
 RECONCILER, ROLLOUTS, MONITORS, HOUSE = (Actor.system(n) for n in ("reconciler", "rollouts", "monitors", "housekeeping"))
 
@@ -183,11 +188,14 @@ def sweep() -> None:
     call(downloads.sweep)
 
 
-@task("prepare_packs")
+@task("prepare_packs", soft_time_limit=PACK_LIMIT_S, time_limit=PACK_LIMIT_S + 30)
 def prepare_packs() -> None:
-    """Put together the evidence packs that people asked for, each as its owner may see it."""
+    """Put together the evidence pack that waits longest, as its owner may see it. One a run, which has the time to itself; the clock soon
+    asks for the next."""
     for found in downloads.to_prepare():
-        downloads.prepare(actor=HOUSE, owner=account_reads.actor_of(found.user_id, otherwise=found.actor_id), download_id=found.id)
+        owner = account_reads.actor_of(found.user_id, otherwise=found.actor_id)
+        if downloads.prepare(actor=HOUSE, owner=owner, download_id=found.id, out_of_time=SoftTimeLimitExceeded) is not None:
+            return
 
 
 @task("remind")

@@ -1,5 +1,6 @@
 """An evidence pack opens by itself, is checked offline, and holds what its owner may see."""
 
+import hashlib
 import io
 import json
 import re
@@ -13,9 +14,11 @@ from django.db import transaction
 from apps.audit import downloads
 from apps.audit.models import Event
 from apps.core import clock
+from apps.dashboard import selectors_pack
 from apps.loadtests.models import LoadRun
 from apps.monitoring import services as monitoring
 from apps.registry import services as registry
+from apps.registry.models import ModelVersion, RegisteredModel
 from tests.approvals.conftest import policies  # noqa: F401
 from tests.audit.conftest import settle
 from tests.dashboard.decided import decided  # noqa: F401
@@ -32,6 +35,7 @@ from tests.deployments.world import (  # noqa: F401
     versions,
 )
 from verifier.__main__ import main
+from verifier.pack import _evidence_names
 
 CARD = {"intended_use": "Deciding whom nurses call first in a care programme.", "limitations": "Not for members below eighteen years."}
 
@@ -110,8 +114,9 @@ def test_the_pack_of_a_use_case_holds_everything_and_verifies_offline(full, make
     assert json.loads(archive.read("deployments.json"))["deployments"][0]["model_version_label"] == "care-outreach/1"
     assert json.loads(archive.read("incidents.json"))[0]["title"] == "Odd answers"
     assert json.loads(archive.read(only(path, r"load-tests/.*")))["p99_ms"] == 12.5
-    assert "whom nurses call first" in archive.read("models/care-outreach-1/card.md").decode()
-    assert {"models/care-outreach-1/lineage.json", "usecase.json", "decisions.json", "kpis.json", "live-now.json"} <= set(names(path))
+    card = only(path, r"models/care-outreach-1-[0-9a-f]{8}/card\.md")
+    assert "whom nurses call first" in archive.read(card).decode()
+    assert {card.replace("card.md", "lineage.json"), "usecase.json", "decisions.json", "kpis.json", "live-now.json"} <= set(names(path))
     code, said = verified(path)
     assert code == 6 and said["witnessed"] and not said["problems"]
     # What people signed is bound by their signatures, the policy by the evidence; all else by the pack's own sealed list.
@@ -169,11 +174,45 @@ def test_whatever_is_changed_in_a_pack_is_found(make, usecase, verified):  # noq
         assert code == 1 and said["problems"], change.keys()
     # A document and the list of documents, changed together: nothing that is sealed names them any more.
     listed = json.loads(archive.read("documents.json"))
-    import hashlib
-
     listed["files"][evidence] = "sha256:" + hashlib.sha256(forged).hexdigest()
     code, said = verified(changed(path, {evidence: forged, "documents.json": json.dumps(listed).encode()}))
     assert said["documents_listed"] == 0 and evidence not in said["documents_named"] and "not bound to the trail" in said["proved"]
+
+
+def test_a_digest_in_words_that_somebody_wrote_binds_nothing(full, make, usecase, elena, verified):  # noqa: F811
+    deployment, _ = full
+    forged = b'{"everything": "is well"}'
+    digest = f"sha256:{hashlib.sha256(forged).hexdigest()}"
+    with transaction.atomic():
+        registry.save_card(actor=elena, version_id=deployment.model_version_id, limitations=f"See {digest}.")
+    path = make(usecase)
+    archive = zipfile.ZipFile(path)
+    assert digest.encode() in archive.read("trail/events.jsonl")
+    evidence, signatures = only(path, r"gates/.*/evidence\.json"), only(path, r"gates/.*/signatures\.json")
+    for place, data in ((signatures, forged), ("usecase.json", archive.read(evidence))):
+        listed = json.loads(archive.read("documents.json"))
+        listed["files"][place] = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        _, said = verified(changed(path, {place: data, "documents.json": json.dumps(listed).encode()}))
+        assert place not in said["documents_named"] and evidence in said["documents_named"], place
+    assert "not bound to the trail" in said["proved"]
+
+
+def test_frozen_evidence_names_its_policy_and_attachments_and_not_what_its_notes_say():
+    policy, attached, other = (f"sha256:{letter * 64}" for letter in "abc")
+    evidence = {"note": other, "policy": {"digest": policy}, "attestations": [{"note": other, "attachments": [{"digest": attached}]}]}
+    assert _evidence_names(json.dumps(evidence).encode()) == {("policy", policy), ("attachment", attached)}
+    assert _evidence_names(b"") == _evidence_names(b"[]") == _evidence_names(b'{"policy": 1}') == set()
+
+
+def test_models_whose_names_read_the_same_in_a_path_have_folders_of_their_own(full, usecase, auditor):  # noqa: F811
+    other = ModelVersion.objects.create(model=RegisteredModel.objects.create(name="Care Outreach"), version=1)
+    subject = selectors_pack._gather(auditor, str(usecase.id), None)
+    subject.versions.append(other)
+    paths = [d.path for d in selectors_pack._documents(subject)]
+    assert len(paths) == len(set(paths))
+    cards = sorted(p for p in paths if p.endswith("card.html"))
+    page = selectors_pack._index(subject, paths, []).decode()
+    assert len(cards) == 2 and all(f'href="{card}"' in page for card in cards)
 
 
 def test_asking_making_and_taking_are_events(make, usecase, auditor, system):  # noqa: F811
@@ -192,6 +231,28 @@ def test_control_puts_waiting_packs_together_as_those_who_asked(full, auditor, u
     found.refresh_from_db()
     assert found.state == "ready", found.detail
     assert found.total == found.done > 10 and found.sha256 and found.step == ""
+
+
+def test_each_pack_has_a_run_and_its_time_to_itself(full, auditor, usecase, monkeypatch):  # noqa: F811
+    from celery.exceptions import SoftTimeLimitExceeded
+
+    from celery_worker.control import tasks
+
+    long, short = (downloads.request_download(actor=auditor, kind="pack", filters={"usecase": str(usecase.id)}) for _ in range(2))
+
+    def states():
+        return [downloads.download(auditor, d.id).state for d in (long, short)]
+
+    def write(*args, **more):
+        raise SoftTimeLimitExceeded
+
+    with monkeypatch.context() as slow:
+        slow.setattr("apps.audit.pack.write", write)
+        tasks.prepare_packs.run()
+    assert states() == ["failed", "waiting"] and "longer than a pack may take" in downloads.download(auditor, long.id).detail
+    tasks.prepare_packs.run()
+    assert states() == ["failed", "ready"]
+    assert tasks.app.conf.task_soft_time_limit < tasks.prepare_packs.soft_time_limit < tasks.prepare_packs.time_limit
 
 
 def test_who_may_not_see_the_use_case_gets_no_pack(full, usecase, make_user, api, actor_of, system):  # noqa: F811

@@ -8,6 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from apps.audit.models import Event
+from apps.core.clock import now
 from apps.core.errors import Invalid, NotAllowed
 from apps.deployments import services
 from apps.deployments.gateways import keys
@@ -82,8 +83,37 @@ def test_what_broke_off_before_the_new_key_signs_is_gone_on_with(folder, pinned,
     published = orders.load_public_keys(folder / "order-public.json")
     assert set(published) == {begun.old, begun.new}
     again = rotate()
-    assert again == begun and current() == begun.new
+    assert (again.old, again.new) == (begun.old, begun.new) and current() == begun.new
     assert OrderKeys(pinned, tmp_path / "agent").verify(keys.signed({"n": 1}))["n"] == 1
+
+
+def test_what_is_gone_on_with_after_its_overlap_has_the_whole_overlap_again(folder, pinned, system, rotate, tmp_path):
+    begun = services.rotate_order_key(actor=system, overlap_hours=0.000001)
+    assert keys.handovers() == []
+    made = rotate(24)
+    assert (made.old, made.new) == (begun.old, begun.new) and made.accepted_until > now() + timedelta(hours=23)
+    document = json.loads((folder / "order-public.json").read_text())
+    assert [e["key_id"] for e in document["keys"]] == [made.new, made.old] and document["retired"] == []
+    assert len(keys.handovers()) == len(document["handovers"]) == 1
+    assert OrderKeys(pinned, tmp_path / "agent").verify(keys.signed({"n": 1}))["n"] == 1
+
+
+def test_a_kill_while_the_next_key_is_written_is_in_nobodys_way(folder, rotate, monkeypatch):
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    before = current()
+    with monkeypatch.context() as dying:
+        dying.setattr("celery_worker.keys.os.fsync", killed)
+        with pytest.raises(KeyboardInterrupt):
+            keys.begin_rotation(overlap=timedelta(hours=1))
+    assert not (folder / "order-next.pem").exists()
+    made = rotate()
+    assert made.old == before and current() == made.new
+    # As older releases left it.
+    (folder / "order-next.pem").touch()
+    assert rotate().old == made.new
+    assert sorted(p.name for p in folder.glob("*.pem")) == ["order.pem"] and not list(folder.glob(".*.new"))
 
 
 def test_a_key_that_was_made_and_not_yet_published_is_taken(folder, system, rotate):

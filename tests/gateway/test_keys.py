@@ -27,3 +27,12 @@ def test_a_key_is_trusted_until_its_time(tmp_path: Path, hours: int | None, trus
     else:
         with pytest.raises(EnvelopeRefused, match="unknown_key"):
             verify(envelope, keys=keys)
+
+
+@pytest.mark.parametrize("until", ["2026-12-01T00:00:00", "tomorrow", 5])
+def test_a_time_that_may_mean_anything_is_refused_as_a_bad_file_is(tmp_path: Path, until: object) -> None:
+    entry = {**orders.public_entry(Ed25519PrivateKey.generate().public_key(), purpose="order"), "accepted_until": until}
+    file = tmp_path / "order-public.json"
+    file.write_text(json.dumps({"keys": [entry]}))
+    with pytest.raises(ValueError, match=r"time zone|isoformat"):
+        load_public_keys(file, purpose="order")

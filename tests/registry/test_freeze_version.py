@@ -4,9 +4,10 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from apps.core.clock import now
-from apps.core.errors import Conflict, NotFound
+from apps.core.errors import Conflict, NotFound, UpstreamFailed
 from apps.decisions import selectors as decisions
 from apps.registry import services
+from apps.registry.gateways import artifacts
 from apps.registry.models import Finding, FrozenVersion, ModelVersion
 from apps.registry.services import findings
 from apps.registry.services.sync import sweep_frozen
@@ -235,3 +236,55 @@ def test_files_put_beside_a_frozen_version_round_the_portal_are_found_held_and_r
     services.sync_version(name=row.model.name, version=1)
     (finding,) = _open(row)
     assert "sizes are the same" in finding.detail and not decisions.is_live(decision.id)
+
+
+def test_files_beside_a_frozen_version_that_cannot_be_compared_are_a_finding(endpoint, ready, system, decide, artifact_folder, monkeypatch):
+    engineer = endpoint()
+    row = ready(engineer)
+    _beside(engineer, row)
+    _settled(row)
+    kept = services.freeze_version(actor=system, version_id=row.id)
+    decision = decide(row)
+    folder = artifact_folder / row.experiment_id / row.run_id / "artifacts"
+    # Changed in the same step, and hidden behind too many files.
+    (folder / "reports/shap.html").write_text("wyh")
+    (folder / "more.txt").write_text("late")
+    monkeypatch.setattr("apps.registry.gateways.mlflow.MOST_BESIDE_FILES", 1)
+    for _ in range(2):
+        sweep_frozen()
+        (finding,) = _open(row)
+        assert finding.kind == "beside" and "cannot be compared" in finding.detail and "more than 1 files" in finding.detail
+        assert not decisions.is_live(decision.id)
+    row.refresh_from_db()
+    assert (row.beside, row.beside_digest) == (kept.facts["beside"], kept.facts["beside_digest"])
+    (folder / "more.txt").unlink()
+    sweep_frozen()
+    (finding,) = _open(row)
+    assert "sizes are the same" in finding.detail and not decisions.is_live(decision.id)
+    (folder / "reports/shap.html").write_text("why")
+    services.sync_version(name=row.model.name, version=1)
+    assert _open(row) == [] and decisions.is_live(decision.id)
+
+
+def test_a_folder_that_cannot_be_listed_is_one_too_until_it_can(endpoint, ready, system, decide, monkeypatch):
+    engineer = endpoint()
+    row = ready(engineer)
+    _beside(engineer, row)
+    _settled(row)
+    services.freeze_version(actor=system, version_id=row.id)
+    decision = decide(row)
+    own = f"{row.experiment_id}/{row.run_id}/artifacts"
+    listed = artifacts.list_files
+
+    def unlisted(root):
+        if root == own:
+            raise UpstreamFailed("The artifact store does not answer.")
+        return listed(root)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(artifacts, "list_files", unlisted)
+        sweep_frozen()
+        (finding,) = _open(row)
+        assert "could not be listed" in finding.detail and not decisions.is_live(decision.id)
+    sweep_frozen()
+    assert _open(row) == [] and decisions.is_live(decision.id)

@@ -151,6 +151,66 @@ def test_only_public_keys_on_the_tools_curves_are_taken():
     assert signing_keys.describe((SIGNED / "root.pem").read_text()).about.startswith("CN=Example root")
 
 
+@pytest.mark.parametrize(
+    ("usage", "purposes", "state"),
+    [
+        (True, None, "found"),
+        (True, ["CODE_SIGNING"], "found"),
+        (True, ["SERVER_AUTH", "CODE_SIGNING"], "found"),
+        (None, ["CODE_SIGNING"], "found"),
+        (True, ["SERVER_AUTH"], "not meant"),
+        (True, ["SERVER_AUTH", "CLIENT_AUTH"], "not meant"),
+        (False, ["CODE_SIGNING"], "not meant"),
+        (None, ["SERVER_AUTH"], "not meant"),
+        (None, None, "not meant"),
+    ],
+)
+def test_a_certificate_for_other_ends_signs_no_model(usage, purposes, state):
+    found = signing_keys.signer(*_signed_by_certificate(usage, purposes))
+    assert (found.key is not None, found.broken) == ((True, False) if state == "found" else (False, True))
+    assert state == "found" or state in found.words
+
+
+def _signed_by_certificate(usage, purposes):
+    """A signature by a new certificate of such a use under a root of ours, and what is trusted: the root."""
+    from datetime import UTC, datetime, timedelta
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+    root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+
+    def certificate(name, public, extensions):
+        made = x509.CertificateBuilder(
+            issuer_name=x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Root")]),
+            subject_name=x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]),
+            public_key=public, serial_number=x509.random_serial_number(), not_valid_before=datetime.now(UTC) - timedelta(days=1),
+            not_valid_after=datetime.now(UTC) + timedelta(days=1),
+        )  # fmt: skip
+        for extension in extensions:
+            made = made.add_extension(extension, critical=True)
+        return made.sign(root_key, hashes.SHA256())
+
+    def may(**more):
+        every = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+        return x509.KeyUsage(**{**dict.fromkeys((*every, "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"), False), **more})
+
+    root = certificate("Root", root_key.public_key(), [x509.BasicConstraints(ca=True, path_length=0), may(key_cert_sign=True)])
+    extensions = [may(digital_signature=usage, key_agreement=True)] if usage is not None else []
+    if purposes:
+        extensions.append(x509.ExtendedKeyUsage([getattr(x509.ExtendedKeyUsageOID, p) for p in purposes]))
+    leaf = certificate("Leaf", key.public_key(), extensions)
+    digest = hashlib.sha256(b"statement").digest()
+    signature = {
+        "key": "certificate",
+        "chain": [base64.b64encode(leaf.public_bytes(serialization.Encoding.DER)).decode()],
+        "signed": {"sha256": digest.hex()},
+        "signature": base64.b64encode(key.sign(digest, ec.ECDSA(utils.Prehashed(hashes.SHA256())))).decode(),
+    }
+    return signature, [Trusted("root", root.public_bytes(serialization.Encoding.PEM).decode())]
+
+
 # With the portal
 
 

@@ -86,24 +86,31 @@ class Rotation:
 def begin_rotation(*, overlap: timedelta) -> Rotation:
     """Make the next key, have the present one hand over to it, and publish both. The old one signs until `finish_rotation`.
 
-    A rotation that was begun and not finished is gone on with. Safe at any instruction: whoever reads the public file finds every
+    A rotation that was begun and not finished is gone on with, the overlap counted from now. Safe at any instruction: whoever reads the public file finds every
     key that signs. Raises NoOrderKey.
     """
     old, pending, public, moment = order_key(), _pending(), Path(settings.ORDER_PUBLIC_KEYS), now()
     old_id = orders.key_id(old.public_key())
     document = json.loads(public.read_text("utf-8"))
-    new = orders.load_private_key(pending) if pending.exists() else orders.generate_private_key(pending)
+    if pending.exists() and not pending.stat().st_size:
+        # Left by a kill while it was written: nothing is signed or published with it.
+        pending.unlink()
+    new = orders.load_private_key(pending) if pending.exists() else _make(pending)
     new_id = orders.key_id(new.public_key())
     entries = {e["key_id"]: e for e in document["keys"]}
-    if new_id in entries:
-        return Rotation(old_id, new_id, datetime.fromisoformat(entries[old_id]["accepted_until"]))
     until = moment + overlap
     handover = make_handover(old=old, new=new, issued_at=moment, old_accepted_until=until)
-    over = [e for e in document["keys"] if e.get("accepted_until") and datetime.fromisoformat(e["accepted_until"]) <= moment]
-    kept = [e for e in document["keys"] if e not in over and e["key_id"] != old_id]
+    over = [
+        e
+        for e in document["keys"]
+        if e.get("accepted_until") and datetime.fromisoformat(e["accepted_until"]) <= moment and e["key_id"] != old_id
+    ]
+    kept = [e for e in document["keys"] if e not in over and e["key_id"] not in (old_id, new_id)]
     first = {**orders.public_entry(new.public_key(), purpose="order"), "created_at": orders.time_to_text(moment)}
+    first |= {"created_at": entries[new_id]["created_at"]} if new_id in entries else {}
     last = {**entries.get(old_id, orders.public_entry(old.public_key(), purpose="order")), "accepted_until": orders.time_to_text(until)}
-    gone = {e["key_id"] for e in over}
+    # A hand-over that is gone on with is told anew: the one from before may be over.
+    gone = {e["key_id"] for e in over} | {old_id}
     document |= {
         "keys": [first, last, *kept],
         "handovers": [*(h for h in document.get("handovers", []) if h["key_id"] not in gone), handover],
@@ -122,6 +129,14 @@ def finish_rotation() -> None:
 def _pending() -> Path:
     path = Path(settings.ORDER_KEY)
     return path.with_name(f"{path.stem}-next{path.suffix}")
+
+
+def _make(path: Path) -> Ed25519PrivateKey:
+    aside = path.with_name(f".{path.name}.new")
+    aside.unlink(missing_ok=True)
+    made = orders.generate_private_key(aside)
+    aside.replace(path)
+    return made
 
 
 def _write(path: Path, text: str, *, mode: int) -> None:

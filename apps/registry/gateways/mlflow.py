@@ -83,16 +83,16 @@ def sizes_beside(experiment_id: str, run_id: str, root: str) -> dict[str, int]:
 
 
 def _beside(facts: dict[str, Any]) -> dict[str, Any]:
-    """What lies beside the version's own folder, read whole. Too much to be read each time, or not to be listed: nothing is said of it."""
+    """What lies beside the version's own folder, read whole; or why it cannot be: it is too much to be read each time, or is not to be listed."""
     folder = f"{facts['experiment_id']}/{facts['run_id']}/artifacts"
     try:
         found = sizes_beside(facts["experiment_id"], facts["run_id"], facts.get("artifact_root", ""))
         if len(found) > MOST_BESIDE_FILES or sum(found.values()) > MOST_BESIDE_BYTES:
-            return {}
+            return {"beside_unread": f"they are more than {MOST_BESIDE_FILES:,} files, or than {MOST_BESIDE_BYTES >> 30} GiB"}
         return {"beside": found, "beside_digest": digest_of_manifest({"files": {p: artifacts.digest(folder, p) for p in found}})}
     except UpstreamFailed as error:
         log.warning("files beside %s/%s were not read: %s", facts["name"], facts["version"], error.detail)
-        return {}
+        return {"beside_unread": "they could not be listed or read"}
 
 
 def read_model(name: str) -> ModelFacts:

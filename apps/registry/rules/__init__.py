@@ -79,6 +79,7 @@ class VersionFacts:
     read_at: when the reading began; a write after it is not in it.
     digest / manifest: as in celery_worker.orders, of the files that were read ("" and {} when none could be). sizes: path -> bytes.
     beside: path -> bytes of the other files in the folder of its run; beside_digest: over all of them, "" when they were not read.
+    beside_unread: why they cannot be read, in words that stay the same while it stays so; "" when they were, or were not asked for.
     """
 
     name: str
@@ -95,6 +96,7 @@ class VersionFacts:
     sizes: dict[str, int] = field(default_factory=dict)
     beside: dict[str, int] = field(default_factory=dict)
     beside_digest: str = ""
+    beside_unread: str = ""
     flavor: str = ""
     flavors: tuple[str, ...] = ()
     signature: dict[str, Any] = field(default_factory=dict)

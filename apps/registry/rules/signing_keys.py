@@ -152,14 +152,20 @@ def _issued(issuer: x509.Certificate, below: x509.Certificate, between: int, mom
 
 
 def _may_sign(leaf: x509.Certificate) -> bool:
-    try:
-        return leaf.extensions.get_extension_for_class(x509.KeyUsage).value.digital_signature
-    except x509.ExtensionNotFound:
-        pass
-    try:
-        return x509.ExtendedKeyUsageOID.CODE_SIGNING in leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
+    """Whether a certificate is for signing, and where it says for what, for signing code: one of a web server is not."""
+    usage, purposes = (_extension(leaf, kind) for kind in (x509.KeyUsage, x509.ExtendedKeyUsage))
+    if usage is not None and not usage.digital_signature:
         return False
+    if purposes is not None:
+        return x509.ExtendedKeyUsageOID.CODE_SIGNING in purposes
+    return usage is not None
+
+
+def _extension(certificate: x509.Certificate, kind: Any) -> Any:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
 
 
 def _curve(key: Any) -> str:

@@ -169,8 +169,18 @@ def compare_frozen(*, actor: Actor, row: ModelVersion, facts: VersionFacts, fiel
 def compare_beside(*, actor: Actor, row: ModelVersion, facts: VersionFacts) -> None:
     """The same of the files beside the version in the folder of its run. In the caller's transaction."""
     kept = FrozenVersion.objects.filter(version=row).first()
-    if kept is None or not facts.beside_digest or not kept.facts.get("beside_digest"):
-        # Frozen before they were read, or not to be read now.
+    if kept is None or not kept.facts.get("beside_digest"):
+        # Frozen before they were read.
+        return
+    if facts.beside_unread:
+        raise_finding(
+            actor=actor, kind="beside", key=str(row.version), model=row.model, version=row,
+            expected={"beside_digest": kept.facts["beside_digest"]}, found={"beside_unread": facts.beside_unread},
+            detail=f"Files beside {row.label}, in the folder of its run, cannot be compared with those that were frozen for its gate: "
+            f"{facts.beside_unread}.",
+        )  # fmt: skip
+        return
+    if not facts.beside_digest:
         return
     expected, found = rules.differences(kept.facts, facts_of_reading(facts), rules.BESIDE)
     if not expected and not found:

@@ -15,7 +15,7 @@ from apps.registry import rules, selectors
 from apps.registry.models import Dataset, Experiment, ModelCard, ModelVersion, RegisteredModel, RunInput, VersionIntent
 from apps.registry.rules import DatasetFacts, VersionFacts
 from apps.registry.rules.access import experiment_of_path
-from apps.registry.rules.findings import FROM_FILES, FROM_MLFLOW, bounded
+from apps.registry.rules.findings import BESIDE, FROM_FILES, FROM_MLFLOW, bounded
 from apps.registry.rules.scan import TOOL_VERSION
 from apps.registry.selectors.access import decided, live_for
 from apps.registry.services.findings import close_open, compare_beside, compare_frozen, raise_finding
@@ -131,8 +131,11 @@ def record_version(*, actor: Actor, facts: VersionFacts) -> ModelVersion:
         )
     before = _summary(row)
     restored = row.status == "changed"
+    # What was read beside a frozen version stays until it can be read again.
+    unread = BESIDE if facts.beside_unread and row.frozen_digest else ()
     for name in COPIED:
-        setattr(row, name, getattr(facts, name))
+        if name not in unread:
+            setattr(row, name, getattr(facts, name))
     row.status, row.flavors, row.observed_digest, row.synced_at = facts.state, list(facts.flavors), facts.digest, now()
     if facts.state == "ready" and not row.artifact_digest:
         row.artifact_digest, row.artifact_manifest = facts.digest, facts.manifest
