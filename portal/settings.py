@@ -68,8 +68,6 @@ REGISTRY_USECASE_SCOPE = "apps.usecases.selectors.registry_scope"
 USECASE_DELEGATIONS = "apps.approvals.selectors.delegated_functions"
 # Use cases ask which checks a rollout phase may name, and approvals, above them, gathers checks.
 PHASE_CHECKS = "apps.approvals.checks.settled"
-# The trail is below the accounts that keep answers by `Idempotency-Key`.
-IDEMPOTENT_DOOR = "apps.accounts.api.idempotency.idempotent"
 # Aliases that say what runs where, and the environment whose decision each follows; compared without case and compatibility forms.
 PROTECTED_ALIASES = env.pairs("GATEHOUSE_PROTECTED_ALIASES", {"champion": "production", "production": "production"})
 # Tags that begin so say what was decided: nobody sets them on a version without a live decision.

@@ -4,9 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from django.conf import settings
 from django.db import transaction
-from django.utils.module_loading import import_string
 
 from apps.core import sql
 
@@ -27,12 +25,6 @@ def durable(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
 
     return wrapper
-
-
-def idempotent(method: Callable[P, R]) -> Callable[P, R]:
-    """The decorator that keeps answers by `Idempotency-Key`, for apps below the one that keeps them: the portal's settings name it."""
-    made: Callable[P, R] = import_string(settings.IDEMPOTENT_DOOR)(method)
-    return made
 
 
 def call(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:

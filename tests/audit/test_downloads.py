@@ -213,16 +213,3 @@ def test_asking_is_an_event_and_before_anything_is_sealed_refused(auditor, happe
     made = ask(auditor, kind="csv", action="audit.trail")
     event = Event.objects.get(action="audit.download.requested")
     assert event.object_id == made["id"] and event.facts["after"]["filters"] == {"action": "audit.trail"}
-
-
-def test_asking_again_with_the_same_key_makes_one_file(auditor, sealer, happen):
-    happen(3)
-    settle(sealer)
-    first, again = (
-        auditor.post("/api/v1/audit/downloads/", {"kind": "csv"}, format="json", headers={"Idempotency-Key": "once"}) for _ in range(2)
-    )
-    assert (first.status_code, again.status_code) == (201, 201) and first.json() == again.json()
-    assert "Idempotency-Replayed" not in first.headers and again.headers["Idempotency-Replayed"] == "true"
-    assert Download.objects.count() == 1 and Event.objects.filter(action="audit.download.requested").count() == 1
-    other = auditor.post("/api/v1/audit/downloads/", {"kind": "jsonl"}, format="json", headers={"Idempotency-Key": "once"})
-    assert other.status_code == 409 and Download.objects.count() == 1

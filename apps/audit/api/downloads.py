@@ -17,7 +17,7 @@ from apps.audit import downloads, feed
 from apps.audit.models import Download
 from apps.core.actor import Actor
 from apps.core.api import actor_of, wrong
-from apps.core.doors import call, idempotent
+from apps.core.doors import call, durable
 from apps.core.forms import given
 from apps.core.rest import Filter, ListView, View, operation
 
@@ -62,7 +62,7 @@ class DownloadsView(ListView):
         return Download.objects.none() if getattr(self, "swagger_fake_view", False) else downloads.visible(actor_of(self.request))
 
     @operation(request=RequestDownloadSerializer, responses={201: DownloadSerializer}, refuses=(404,))
-    @idempotent
+    @durable
     def post(self, request: Request) -> Response:
         """Ask for a part of the trail as JSON lines with proofs or CSV, or for an evidence pack.
 

@@ -9,7 +9,7 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.accounts.api.idempotency import idempotent, idempotent_apart
+from apps.accounts.api.idempotency import idempotent
 from apps.core.api import actor_of
 from apps.core.doors import durable
 from apps.core.errors import Invalid
@@ -159,7 +159,6 @@ class EvaluateView(View):
     """Having a monitor look now."""
 
     @operation(responses=EvaluationSerializer, refuses=(409,))
-    @idempotent_apart
     def post(self, request: Request, monitor_id: str) -> Response:
         """Judge now what came since the last window of a monitor.
 
