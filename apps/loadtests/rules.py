@@ -97,7 +97,7 @@ def verdict(
 ) -> tuple[bool, str]:
     """(passed, why not). Passed: the whole load was sent and answered, p99 within the target, errors within their bound."""
     expected = rate_rps * duration_s
-    least = min(LEAST_THROUGHPUT_SHARE * expected, expected - THROUGHPUT_DEVIATIONS * math.sqrt(expected))
+    least = max(1.0, min(LEAST_THROUGHPUT_SHARE * expected, expected - THROUGHPUT_DEVIATIONS * math.sqrt(expected)))
     reasons = []
     if interrupted:
         reasons.append("The run was broken off before its end.")
@@ -112,3 +112,21 @@ def verdict(
     if latency_target_ms is None:
         reasons.append("The use case states no latency to hold. Set its requirements and test again.")
     return not reasons, " ".join(reasons)
+
+
+def short_of(
+    *, rate_rps: float, p99_ms: float | None, completed: int, required_rps: float, latency_target_ms: float, min_requests: int
+) -> str:
+    """What a run that met its own bounds lacks for the requirements in force, with the remedy; "" when nothing.
+
+    Requirements may have changed since the run, in either direction.
+    """
+    reasons = []
+    # Both are products of the same two floats, perhaps in another order.
+    if rate_rps < required_rps * (1 - 1e-9):
+        reasons.append(f"It sent {rate_rps:g}/s; today's requirements ask for {required_rps:g}/s. Test again.")
+    if p99_ms is None or p99_ms > latency_target_ms:
+        reasons.append(f"Today's requirements ask for p99 at most {latency_target_ms:g} ms. Make the engine faster and test again.")
+    if completed < min_requests:
+        reasons.append(f"Only {completed:,} requests were answered, at least {min_requests:,} are asked. Test for longer.")
+    return " ".join(reasons)
