@@ -73,13 +73,21 @@ def rows_of_example(document: Any) -> list[dict[str, Any]]:
 
 
 def cost_per_1k(
-    *, cpu_cores: float, gpus: int, cpu_hour: float, gpu_hour: float, per_1k_requests: float, throughput_rps: float
+    *,
+    cpu_cores: float,
+    gpus: int,
+    memory_gib: float,
+    cpu_hour: float,
+    gpu_hour: float,
+    memory_gib_hour: float,
+    per_1k_requests: float,
+    throughput_rps: float,
 ) -> float | None:
     """Cost of 1,000 answers at this throughput: the hourly price of the engine's share over answers an hour, plus the card's own
     price for 1,000 requests. None without throughput."""
     if throughput_rps <= 0:
         return None
-    hourly = cpu_cores * cpu_hour + gpus * gpu_hour
+    hourly = cpu_cores * cpu_hour + gpus * gpu_hour + memory_gib * memory_gib_hour
     return hourly / (throughput_rps * 3600) * 1000 + per_1k_requests
 
 

@@ -71,6 +71,24 @@ def test_a_run_is_asked_for_ordered_measured_judged_and_priced(stage, elena, sys
     assert WorkOrder.objects.get(kind="load_test").state == "done"
 
 
+def test_the_price_counts_the_memory_that_the_engine_holds(elena, deployment, control, rate_card, finish):
+    run = finish(ask(elena, deployment), memory_bytes=3 * 2**29)
+    assert run.cost_per_1k == pytest.approx((0.048 + 1.5 * 0.006) / 360_000 * 1000)
+    assert (run.rate_card["memory_gib"], run.rate_card["gpus"], run.rate_card["cpu_cores"]) == (1.5, 0, 1.0)
+
+
+@pytest.mark.parametrize("told", [None, True, -1, "much"])
+def test_memory_that_was_not_told_is_not_priced(elena, deployment, control, rate_card, finish, told):
+    run = finish(ask(elena, deployment), memory_bytes=told)
+    assert run.cost_per_1k == pytest.approx(0.048 / 360_000 * 1000) and run.rate_card["memory_gib"] is None
+
+
+def test_gpus_of_the_engines_start_are_priced(elena, deployment, control, rate_card, finish):
+    deployment.starts.update(gpus=2)
+    run = finish(ask(elena, deployment))
+    assert run.cost_per_1k == pytest.approx((0.048 + 2 * float(rate_card.gpu_hour)) / 360_000 * 1000)
+
+
 def test_the_order_is_signed_and_carries_rate_seed_and_rows(elena, system, deployment, control):
     run = ask(elena, deployment)
     services.dispatch_run(actor=system, run_id=run.id)
@@ -301,7 +319,7 @@ def test_a_handful_of_answers_is_no_99th_percentile(elena, deployment, usecase, 
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({}, ""), ({"rate_rps": 200.0}, ""), ({"rate_rps": 0.1 * 3 / 3 * 1000}, ""), ({"rate_rps": 99.0}, "sent 99/s"),
+        ({}, ""), ({"rate_rps": 200.0}, ""), ({"rate_rps": 99.99999999999999}, ""), ({"rate_rps": 99.0}, "sent 99/s"),
         ({"p99_ms": 50.0}, ""), ({"p99_ms": 50.1}, "at most 50 ms"), ({"p99_ms": None}, "at most 50 ms"),
         ({"completed": 500}, ""), ({"completed": 499}, "Only 499"),
     ],
