@@ -20,6 +20,8 @@ def _rehearsed(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckRes
         rows = rows.filter(at__lte=subject.as_of)
     limit, days = parameters["max_seconds"], parameters["max_age_days"]
     asked = f"back within {limit:g} s, rehearsed in the last {days} days"
+    if not parameters["restart"]:
+        asked += ", by traffic to another version and back"
     newest = rows.order_by("-at").first()
     if newest is None:
         return missing("Rehearse a rollback on the pilot endpoint while this version is live there.", asked=asked)
@@ -31,11 +33,19 @@ def _rehearsed(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckRes
         "asked": asked, "source": f"/endpoints/{newest.endpoint.slug}/", "source_digest": digest_of(facts),
         "figure": newest.seconds, "threshold": limit,
     }  # fmt: skip
-    how = "traffic to another version and back" if newest.kind == "shift" else "engine stopped and started again"
+    how = (
+        "traffic to another version and back"
+        if newest.kind == "shift"
+        else "a restart, because no other version was there: engine stopped and started again"
+    )
     when = iso(newest.at)[:10] if newest.at else ""
     if not newest.ok or newest.seconds is None:
         return failed(f"not finished, {when}", f"{newest.detail} Mend it and rehearse again.", **more)
     found = f"{newest.seconds:.1f} s ({how}), {when}"
+    if newest.kind == "restart" and not parameters["restart"]:
+        return failed(
+            found, "A restart does not show the way to another version. Deploy a second version beside it and rehearse again.", **more
+        )
     if newest.at is not None and newest.at < (subject.as_of or now()) - timedelta(days=days):
         return failed(found, f"That is more than {days} days ago. Rehearse again.", **more)
     if newest.seconds > limit:
@@ -51,6 +61,7 @@ CHECKS: dict[str, Check] = {
         parameters={
             "max_seconds": Parameter(float, 60.0, "longest time until callers are answered by the right version, seconds", 0.1, 3600),
             "max_age_days": Parameter(int, 90, "days that a rehearsal counts", 1, 3650),
+            "restart": Parameter(bool, True, "whether a restart of the only version counts as a rehearsal"),
         },
     ),
 }

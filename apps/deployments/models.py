@@ -356,7 +356,7 @@ class RefusalTally(BaseModel):
 
 
 class EngineStart(BaseModel):
-    """One real start of an engine process, counted once however often it is reported. `ended_at` ends its cost."""
+    """One real start of an engine process, counted once. `ended_at` ends its cost; memory_bytes: the most that its agent saw it hold."""
 
     engine_start_id = models.UUIDField(unique=True)
     deployment = models.ForeignKey(Deployment, on_delete=models.PROTECT, related_name="starts")
@@ -367,6 +367,7 @@ class EngineStart(BaseModel):
     ended_at = models.DateTimeField(null=True)
     cpu_cores = models.FloatField(default=1.0)
     gpus = models.PositiveSmallIntegerField(default=0)
+    memory_bytes = models.BigIntegerField(null=True)
 
     class Meta:
         indexes = [models.Index(fields=["deployment", "-started_at"])]

@@ -268,17 +268,23 @@ def gateways() -> QuerySet[GatewayState]:
     return GatewayState.objects.filter(seen_at__gte=now() - GATEWAY_SEEN_WITHIN).order_by("name")
 
 
+def engine_start(deployment_id: Any) -> EngineStart | None:
+    """The newest counted start of a deployment's engine."""
+    return EngineStart.objects.filter(deployment_id=deployment_id).order_by("-started_at", "-id").first()
+
+
 def engine_hours(*, usecase_id: Any, since: datetime, until: datetime) -> dict[str, float]:
-    """Hours that engines of a use case ran in [since, until): `{"engine", "cpu", "gpu"}`, cores and GPUs weighed in."""
+    """Hours that engines of a use case ran in [since, until): `{"engine", "cpu", "gpu", "memory_gib"}`, cores, GPUs and GiB weighed in."""
     rows = EngineStart.objects.filter(deployment__endpoint__usecase_id=usecase_id, started_at__lt=until).filter(
         Q(ended_at=None) | Q(ended_at__gt=since)
     )
-    total = {"engine": 0.0, "cpu": 0.0, "gpu": 0.0}
+    total = {"engine": 0.0, "cpu": 0.0, "gpu": 0.0, "memory_gib": 0.0}
     for start in rows:
         hours = max(0.0, (min(start.ended_at or until, until) - max(start.started_at, since)).total_seconds()) / 3600
         total["engine"] += hours
         total["cpu"] += hours * start.cpu_cores
         total["gpu"] += hours * start.gpus
+        total["memory_gib"] += hours * (start.memory_bytes or 0) / 2**30
     return total
 
 

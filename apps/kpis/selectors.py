@@ -215,8 +215,9 @@ def conversions(kpi_id: Any) -> QuerySet[ValueConversion]:
 def value(usecase: UseCase) -> dict[str, Any]:
     """What the use case is worth so far, in its own currency.
 
-    {currency, kpis: [{kpi, conversion, effect, low, value, high, months, detail}], value, low, high, cost, net}: figures are None
-    where data is too little or nothing is metered; a conversion in another currency is listed but not added up.
+    {currency, kpis: [{kpi, conversion, effect, low, value, high, measured, origins, months, detail}], value, low, high, measured,
+    cost, net}: figures are None where data is too little or nothing is metered; a conversion in another currency is listed but not
+    added up. measured: the value counted from rows alone that the portal measured itself; origins: whose rows the value comes from.
     """
     rows = of_usecase(usecase.id)
     signed = ValueConversion.objects.filter(kpi__in=rows).select_related("signed_off_by")
@@ -227,10 +228,11 @@ def value(usecase: UseCase) -> dict[str, Any]:
         amount=Sum("amount"), first=Min("period_start"), last=Max("period_end")
     )
     total = {end: sum(e[end] for e in added) if added else None for end in ("low", "value", "high")}
+    proven = [e["measured"] for e in added if e["measured"] is not None]
     cost = float(spent["amount"]) if spent["amount"] is not None else None
     net = total["value"] - cost if total["value"] is not None and cost is not None else None
     return {
-        "currency": usecase.currency, "kpis": entries, **total, "net": net,
+        "currency": usecase.currency, "kpis": entries, **total, "measured": sum(proven) if proven else None, "net": net,
         "cost": cost, "cost_from": spent["first"], "cost_until": spent["last"],
     }  # fmt: skip
 
@@ -241,6 +243,10 @@ def _value_of(kpi: Kpi, conversion: ValueConversion, currency: str) -> dict[str,
     result = effect_of(kpi, baseline, rows)
     per_unit = float(conversion.value_per_unit)
     money = value_realised(result, direction=kpi.direction, value_per_unit=per_unit, per_n=conversion.per_n)
+    own = [r for r in rows if r.origin == Measurement.Origin.MEASURED]
+    proven = money
+    if len(own) != len(rows):
+        proven = value_realised(effect_of(kpi, baseline, own), direction=kpi.direction, value_per_unit=per_unit, per_n=conversion.per_n)
     months: list[dict[str, Any]] = []
     if baseline and money:
         months = worth_by_month(
@@ -251,7 +257,7 @@ def _value_of(kpi: Kpi, conversion: ValueConversion, currency: str) -> dict[str,
     low, middle, high = money or (None, None, None)
     return {
         "kpi": kpi, "conversion": conversion, "effect": result, "low": low, "value": middle, "high": high,
-        "months": months, "detail": detail,
+        "measured": proven[1] if proven else None, "origins": origins_of(rows), "months": months, "detail": detail,
     }  # fmt: skip
 
 

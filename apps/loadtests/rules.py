@@ -73,13 +73,21 @@ def rows_of_example(document: Any) -> list[dict[str, Any]]:
 
 
 def cost_per_1k(
-    *, cpu_cores: float, gpus: int, cpu_hour: float, gpu_hour: float, per_1k_requests: float, throughput_rps: float
+    *,
+    cpu_cores: float,
+    gpus: int,
+    memory_gib: float,
+    cpu_hour: float,
+    gpu_hour: float,
+    memory_gib_hour: float,
+    per_1k_requests: float,
+    throughput_rps: float,
 ) -> float | None:
     """Cost of 1,000 answers at this throughput: the hourly price of the engine's share over answers an hour, plus the card's own
     price for 1,000 requests. None without throughput."""
     if throughput_rps <= 0:
         return None
-    hourly = cpu_cores * cpu_hour + gpus * gpu_hour
+    hourly = cpu_cores * cpu_hour + gpus * gpu_hour + memory_gib * memory_gib_hour
     return hourly / (throughput_rps * 3600) * 1000 + per_1k_requests
 
 
@@ -97,7 +105,7 @@ def verdict(
 ) -> tuple[bool, str]:
     """(passed, why not). Passed: the whole load was sent and answered, p99 within the target, errors within their bound."""
     expected = rate_rps * duration_s
-    least = min(LEAST_THROUGHPUT_SHARE * expected, expected - THROUGHPUT_DEVIATIONS * math.sqrt(expected))
+    least = max(1.0, min(LEAST_THROUGHPUT_SHARE * expected, expected - THROUGHPUT_DEVIATIONS * math.sqrt(expected)))
     reasons = []
     if interrupted:
         reasons.append("The run was broken off before its end.")
@@ -112,3 +120,21 @@ def verdict(
     if latency_target_ms is None:
         reasons.append("The use case states no latency to hold. Set its requirements and test again.")
     return not reasons, " ".join(reasons)
+
+
+def short_of(
+    *, rate_rps: float, p99_ms: float | None, completed: int, required_rps: float, latency_target_ms: float, min_requests: int
+) -> str:
+    """What a run that met its own bounds lacks for the requirements in force, with the remedy; "" when nothing.
+
+    Requirements may have changed since the run, in either direction.
+    """
+    reasons = []
+    # Both are products of the same two floats, perhaps in another order.
+    if rate_rps < required_rps * (1 - 1e-9):
+        reasons.append(f"It sent {rate_rps:g}/s; today's requirements ask for {required_rps:g}/s. Test again.")
+    if p99_ms is None or p99_ms > latency_target_ms:
+        reasons.append(f"Today's requirements ask for p99 at most {latency_target_ms:g} ms. Make the engine faster and test again.")
+    if completed < min_requests:
+        reasons.append(f"Only {completed:,} requests were answered, at least {min_requests:,} are asked. Test for longer.")
+    return " ".join(reasons)

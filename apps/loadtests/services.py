@@ -122,7 +122,7 @@ def record_result(*, actor: Actor, host_id: Any, report_id: Any) -> LoadRun | No
             return None
         run.refresh_from_db()
         return _failed(actor, run, "The agent's report is not readable. Update the agent and ask for another run.")
-    _price(run)
+    _price(run, body)
     run.passed, run.detail = rules.verdict(
         p99_ms=run.p99_ms, latency_target_ms=run.latency_target_ms, error_share=run.error_share or 0.0,
         max_error_share=run.max_error_share, sent=run.sent or 0, completed=run.completed or 0, rate_rps=run.rate_rps,
@@ -153,17 +153,25 @@ def _figures(run: LoadRun, body: dict[str, Any]) -> None:
     run.finished_at = orders.time_from_text(body["finished_at"], field="finished_at")
 
 
-def _price(run: LoadRun) -> None:
+def _price(run: LoadRun, body: dict[str, Any]) -> None:
+    """By what the engine has: cores and GPUs of its start, memory as its agent measured it after the load (older agents do not)."""
     card = kpis.rate_card()
     if card is None:
         return
+    start = deployments.engine_start(run.deployment_id)
+    cores, gpus = (start.cpu_cores, start.gpus) if start else (float(ENGINE_THREADS), 0)
+    told = body.get("memory_bytes")
+    held = told if isinstance(told, int) and not isinstance(told, bool) and 0 <= told <= 2**62 else start.memory_bytes if start else None
+    memory_gib = None if held is None else round(held / 2**30, 3)
     run.currency = card.currency
     run.rate_card = {
         "id": str(card.id), "name": card.name, "cpu_hour": str(card.cpu_hour), "gpu_hour": str(card.gpu_hour),
-        "per_1k_requests": str(card.per_1k_requests), "cpu_cores": ENGINE_THREADS, "gpus": 0,
+        "memory_gib_hour": str(card.memory_gib_hour), "per_1k_requests": str(card.per_1k_requests), "cpu_cores": cores, "gpus": gpus,
+        "memory_gib": memory_gib,
     }  # fmt: skip
     run.cost_per_1k = rules.cost_per_1k(
-        cpu_cores=ENGINE_THREADS, gpus=0, cpu_hour=float(card.cpu_hour), gpu_hour=float(card.gpu_hour),
+        cpu_cores=cores, gpus=gpus, memory_gib=memory_gib or 0.0, cpu_hour=float(card.cpu_hour), gpu_hour=float(card.gpu_hour),
+        memory_gib_hour=float(card.memory_gib_hour),
         per_1k_requests=float(card.per_1k_requests), throughput_rps=run.throughput_rps or 0.0,
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ from celery_worker.agent.accept import accept
 from celery_worker.agent.download import ArtifactCache, DigestMismatch, DownloadFailed
 from celery_worker.agent.engines import Engine, make_engines
 from celery_worker.agent.engines.kserve import EngineError, check_options
+from celery_worker.agent.memory import resident_bytes
 from celery_worker.agent.reports import Reporter
 from celery_worker.agent.settings import AgentSettings
 from celery_worker.agent.state import DeploymentState, EngineRecord, KeyedLocks, Store, Superseded
@@ -304,6 +305,7 @@ class Host:
                 "engine_start_id": engine.engine_start_id if engine is not None else None,
                 "started_at": engine.started_at if engine is not None else None,
                 "ready_at": engine.ready_at if engine is not None else None,
+                "memory_bytes": resident_bytes(engine.pid) if engine is not None else None,
                 "timings_ms": dict(timings or {}),
             },
         )
@@ -347,7 +349,8 @@ class Host:
                 del self._load_stops[deployment_id]
             if self.stopping.is_set():
                 return  # unfinished: it is run again, whole, after the restart
-            body = outcome.body(plan) | {"order_id": order_id, "deployment_id": deployment_id}
+            memory = resident_bytes(engine.pid if engine is not None else None)
+            body = outcome.body(plan) | {"order_id": order_id, "deployment_id": deployment_id, "memory_bytes": memory}
             self.reporter.report("load_test", body)
             self.store.update(deployment_id, lambda now: _forget_load(now, now.load_orders[order_id]))
 

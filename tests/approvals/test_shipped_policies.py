@@ -67,9 +67,25 @@ def evaluate(actor, version, *, recall):
     registry.attach_evaluation(actor=actor, version_id=version.id, document=document)
 
 
+def rehearsed(version, live_on_pilot, kind):
+    """A rollback done for practice: a restart, or traffic to another version and back."""
+    from apps.core.ids import new_id
+    from apps.deployments.models import Deployment, RollbackRehearsal
+
+    moment, other = now(), None
+    if kind == "shift":
+        other = Deployment.objects.create(
+            endpoint=live_on_pilot.endpoint, model_version=version, model_version_label="outreach/0", artifact_digest="sha256:" + "0" * 64,
+            decision_id=new_id(), host=live_on_pilot.host,
+        )  # fmt: skip
+    RollbackRehearsal.objects.create(
+        endpoint=live_on_pilot.endpoint, deployment=live_on_pilot, other=other, kind=kind, phase="done", seconds=3.1, ok=True,
+        artifact_digest=version.artifact_digest, started_at=moment, phase_started_at=moment, at=moment, requested_by="tests",
+    )  # fmt: skip
+
+
 def proven(usecase, version, live_on_pilot):
     """A load test, a rehearsal and a drift monitor of the version on the pilot endpoint."""
-    from apps.deployments.models import RollbackRehearsal
     from apps.loadtests.models import LoadRun
     from apps.monitoring.models import Monitor
 
@@ -77,12 +93,9 @@ def proven(usecase, version, live_on_pilot):
     LoadRun.objects.create(
         deployment=live_on_pilot, model_version_label=version.label, artifact_digest=version.artifact_digest, multiplier=10, projected_rps=10,
         rate_rps=100, duration_s=6, seed=1, state="done", error_share=0.0, p50_ms=3, p99_ms=41, throughput_rps=99, latency_target_ms=100,
-        passed=True, started_at=moment, finished_at=moment, requested_by="tests",
+        sent=600, completed=600, passed=True, started_at=moment, finished_at=moment, requested_by="tests",
     )  # fmt: skip
-    RollbackRehearsal.objects.create(
-        endpoint=live_on_pilot.endpoint, deployment=live_on_pilot, kind="restart", phase="done", artifact_digest=version.artifact_digest,
-        started_at=moment, phase_started_at=moment, at=moment, seconds=3.1, ok=True, requested_by="tests",
-    )  # fmt: skip
+    rehearsed(version, live_on_pilot, "restart")
     reference = {"n": 1500, "source": "reference rows", "features": {"age": {}, "visits": {}}}
     Monitor.objects.create(
         endpoint=live_on_pilot.endpoint, kind="drift", name="drift", reference=reference, reference_digest="sha256:r", cursor_at=moment,
@@ -232,6 +245,12 @@ def test_from_proposal_to_production_and_a_second_version(
 
     proven(usecase, version, live_on_pilot)
     watch(ready, system, 7, 20, 2, version.label)
+    if tier == "high":
+        with pytest.raises(Conflict) as refused:
+            gate_to("production", version)
+        assert set(refused.value.errors) == {"deployments.rollback_rehearsed"}, "a restart is not enough for high risk"
+        services.withdraw(actor=actor_of(owner), gate_id=selectors.gates(actor_of(owner), state="draft").get().id)
+        rehearsed(version, live_on_pilot, "shift")
     gate = gate_to("production", version)
     assert {c["state"] for c in selectors.gate_page(actor_of(people["business"][0]), gate.id).evidence} == {"pass"}
     # Measuring goes on while people read; that alone makes nothing stale.

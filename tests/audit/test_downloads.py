@@ -213,3 +213,14 @@ def test_asking_is_an_event_and_before_anything_is_sealed_refused(auditor, happe
     made = ask(auditor, kind="csv", action="audit.trail")
     event = Event.objects.get(action="audit.download.requested")
     assert event.object_id == made["id"] and event.facts["after"]["filters"] == {"action": "audit.trail"}
+
+
+def test_a_key_asks_for_one_file_however_often_it_is_sent(auditor, happen, sealer):
+    happen(1)
+    settle(sealer)
+    send = {"format": "json", "headers": {"Idempotency-Key": "night-1"}}
+    first = auditor.post("/api/v1/audit/downloads/", {"kind": "csv"}, **send)
+    again = auditor.post("/api/v1/audit/downloads/", {"kind": "csv"}, **send)
+    assert (first.status_code, again.status_code) == (201, 201) and again.headers["Idempotency-Replayed"] == "true"
+    assert again.json() == first.json() and Download.objects.count() == 1
+    assert auditor.post("/api/v1/audit/downloads/", {"kind": "jsonl"}, **send).status_code == 409

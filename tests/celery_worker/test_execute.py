@@ -350,6 +350,7 @@ def test_an_engine_is_started_used_measured_kept_over_a_restart_and_stopped(
     (measured,) = agent.reports("load_test")
     assert measured["sent"] == measured["completed"] > 40
     assert measured["errors"] == 0
+    assert measured["memory_bytes"] > 2**24 and ready["memory_bytes"] > 2**24, "a Python process that holds a model"
     assert 0 < measured["latency_ms"]["p50"] <= measured["latency_ms"]["p99"] <= measured["latency_ms"]["max"]
 
     (shown,) = describe_host(agent.host)["deployments"]

@@ -109,6 +109,14 @@ def test_its_worth_is_signed_off_by_name(page_of, owner, path):
     assert "Olga Owner" in browser.get(path).content.decode()
 
 
+def test_its_worth_says_whose_rows_it_is_counted_from(page_of, owner, path, measured):
+    browser = page_of(owner)
+    assert browser.post(f"{path}worth/", {"value_per_unit": "1.5", "currency": "eur", "per_n": "1000"}).status_code == 302
+    text = browser.get(path).content.decode()
+    assert "Of it measured here" in text and "none: no rows that the portal measured itself" in text
+    assert "recorded by Olga Owner, not measured by the portal" in text
+
+
 def test_the_definition_changes_until_it_was_measured(page_of, owner, path, measured):
     browser = page_of(owner)
     same = {

@@ -119,11 +119,14 @@ def test_running_engines_are_metered_by_the_rate_card(stage, rate_card, system, 
     from apps.kpis.models import CostEntry
 
     began = clock.now()
-    stage.live(1)
+    deployment = stage.live(1)
+    stage.agent.report(deployment, "ready", memory_bytes=2**29)
+    stage.agent.report(deployment, "ready", memory_bytes=2**28)
     with clock.fixed(later(3600)):
         entry = services.meter_cost(actor=system, usecase_id=usecase.id)
         assert services.meter_cost(actor=system, usecase_id=usecase.id) is None
-    assert float(entry.amount) == pytest.approx(0.048, rel=0.01) and entry.currency == "USD"
+    # One core and half a GiB for an hour.
+    assert float(entry.amount) == pytest.approx(0.048 + 0.5 * 0.006, rel=0.01) and entry.currency == "USD"
     assert entry.period_start >= began and CostEntry.objects.count() == 1
     with clock.fixed(later(7200)):
         following = services.meter_cost(actor=system, usecase_id=usecase.id)

@@ -48,6 +48,7 @@ def test_with_another_warm_version_traffic_goes_there_and_back_and_the_way_back_
     found = ask(usecase, DIGESTS[2])
     assert found.state == "pass" and found.figure == pytest.approx(0.8) and found.source == f"/endpoints/{endpoint.slug}/"
     assert ask(usecase, DIGESTS[1]).state == "missing"
+    assert ask(usecase, DIGESTS[2], restart=False).state == "pass"
 
 
 def test_with_one_version_its_engine_is_stopped_and_started_from_its_decision(stage, elena, usecase):
@@ -74,6 +75,9 @@ def test_with_one_version_its_engine_is_stopped_and_started_from_its_decision(st
     assert (deployment.weight, deployment.role, deployment.engine_starts) == (100, "live", 2)
     assert ask(usecase).state == "pass"
     assert ask(usecase, max_seconds=4.0).state == "fail"
+    assert "a restart, because no other version was there" in ask(usecase).found and "no other version" in rehearsal.detail
+    refused = ask(usecase, restart=False)
+    assert refused.state == "fail" and "Deploy a second version" in refused.detail
 
 
 def test_the_evidence_is_the_same_when_asked_again(stage, elena, usecase):

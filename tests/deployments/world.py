@@ -248,7 +248,7 @@ def stage(elena: Any, agent: Agent, endpoints: Any, versions: Any, decide: Any, 
 def rate_card(system: Any) -> Any:
     from apps.kpis import services
 
-    return services.set_rate_card(actor=system, cpu_hour=Decimal("0.048"), gpu_hour=Decimal("2.50"), currency="USD")
+    return services.set_rate_card(actor=system, cpu_hour=Decimal("0.048"), gpu_hour=Decimal("2.50"), memory_gib_hour=Decimal("0.006"), currency="USD")
 
 
 _before: list[Any] = []

@@ -36,6 +36,25 @@ def test_value_is_effect_times_volume_times_money(measured, usecase, owner, acto
     assert sum(m["value"] for m in found["kpis"][0]["months"]) == pytest.approx(found["value"], rel=0.02)
 
 
+def test_rows_that_somebody_gave_are_told_apart_from_what_the_portal_measured(measured, usecase, owner, actor_of, system, rows, api):
+    sign_off(actor_of(owner), measured)
+    given = selectors.value(usecase)
+    assert given["value"] > 0 and given["measured"] is None and [o.origin for o in given["kpis"][0]["origins"]] == ["given"]
+    batch = [{**r, "external_id": f"monitor:{i}"} for i, r in enumerate(rows([7.0, 7.2, 6.9, 7.1] * 3, start=40, version="outreach/1"))]
+    services.record_measurements(actor=system, kpi_id=measured.id, measured_from="labelled predictions", rows=batch)
+    # Somebody types one row with a huge n under a version that exists.
+    typed = rows([1.0], start=60, version="outreach/1", prefix="typed", n=10_000_000)
+    services.record_measurements(actor=actor_of(owner), kpi_id=measured.id, rows=typed)
+    found = selectors.value(usecase)
+    [entry] = found["kpis"]
+    assert found["value"] > 1_000 * found["measured"] > 0
+    own = 1200 / 1000 * (selectors.baseline_in_force(measured.id).value - 7050.0)
+    assert found["measured"] == entry["measured"] == pytest.approx(own)
+    assert [o.origin for o in entry["origins"]] == ["measured", "given"] and entry["origins"][1].share > 0.99
+    said = api(owner).get(f"/api/v1/usecases/{usecase.slug}/value/").json()
+    assert said["measured"] == pytest.approx(own) and said["kpis"][0]["origins"][1]["by"] == entry["origins"][1].by
+
+
 def test_cost_is_taken_off_and_repeats_count_once(measured, usecase, owner, actor_of):
     sign_off(actor_of(owner), measured)
     for _ in range(2):

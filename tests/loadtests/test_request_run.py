@@ -12,6 +12,7 @@ from apps.loadtests import rules, selectors, services
 from apps.loadtests.evidence import CHECKS
 from apps.loadtests.gateways import examples
 from apps.loadtests.models import LoadRun
+from apps.usecases import services as usecase_services
 from celery_worker import orders
 from tests.deployments.world import DIGESTS, actions, events, later, messages
 
@@ -68,6 +69,24 @@ def test_a_run_is_asked_for_ordered_measured_judged_and_priced(stage, elena, sys
     assert run.rate_card["id"] == str(rate_card.id)
     assert actions().count("loadtests.run.finished") == 1
     assert WorkOrder.objects.get(kind="load_test").state == "done"
+
+
+def test_the_price_counts_the_memory_that_the_engine_holds(elena, deployment, control, rate_card, finish):
+    run = finish(ask(elena, deployment), memory_bytes=3 * 2**29)
+    assert run.cost_per_1k == pytest.approx((0.048 + 1.5 * 0.006) / 360_000 * 1000)
+    assert (run.rate_card["memory_gib"], run.rate_card["gpus"], run.rate_card["cpu_cores"]) == (1.5, 0, 1.0)
+
+
+@pytest.mark.parametrize("told", [None, True, -1, "much"])
+def test_memory_that_was_not_told_is_not_priced(elena, deployment, control, rate_card, finish, told):
+    run = finish(ask(elena, deployment), memory_bytes=told)
+    assert run.cost_per_1k == pytest.approx(0.048 / 360_000 * 1000) and run.rate_card["memory_gib"] is None
+
+
+def test_gpus_of_the_engines_start_are_priced(elena, deployment, control, rate_card, finish):
+    deployment.starts.update(gpus=2)
+    run = finish(ask(elena, deployment))
+    assert run.cost_per_1k == pytest.approx((0.048 + 2 * float(rate_card.gpu_hour)) / 360_000 * 1000)
 
 
 def test_the_order_is_signed_and_carries_rate_seed_and_rows(elena, system, deployment, control):
@@ -266,6 +285,55 @@ def test_evidence_counts_every_run_and_the_newest_decides(elena, system, deploym
     assert worse.state == "fail" and worse.found.endswith("the newest of 5 runs decides: 1 met the bound, 3 did not, 1 did not finish")
     only = check.run(subject, {"multiplier": 0.5})
     assert "the newest of 6 runs decides: 2 met the bound" in only.found
+
+
+def test_a_pass_does_not_outlive_the_requirements_it_was_judged_by(elena, deployment, usecase, finish):
+    check = CHECKS["loadtests.latency_at_peak"]
+    subject = EvidenceSubject(usecase_id=str(usecase.id), artifact_digest=DIGESTS[1], environment="production")
+    change = {"actor": elena, "usecase_id": usecase.id}
+    usecase_services.set_requirements(**change, latency_p99_ms=1000.0, projected_rps=10.0)
+    run = finish(ask(elena, deployment), latency_ms={"p99": 400.0})
+    assert run.passed and check.run(subject, {}).state == "pass"
+    usecase_services.set_requirements(**change, latency_p99_ms=100.0, projected_rps=10.0)
+    slow = check.run(subject, {})
+    assert (slow.state, slow.threshold) == ("fail", 100.0) and "p99 at most 100 ms" in slow.detail
+    usecase_services.set_requirements(**change, latency_p99_ms=1000.0, projected_rps=20.0)
+    weak = check.run(subject, {})
+    assert weak.state == "fail" and "It sent 100/s; today's requirements ask for 200/s." in weak.detail
+    usecase_services.set_requirements(**change, latency_p99_ms=1000.0, projected_rps=10.0)
+    assert check.run(subject, {}).state == "pass"
+    usecase_services.set_requirements(**change, latency_p99_ms=None, projected_rps=10.0)
+    assert check.run(subject, {}).state == "missing"
+
+
+def test_a_handful_of_answers_is_no_99th_percentile(elena, deployment, usecase, finish):
+    check = CHECKS["loadtests.latency_at_peak"]
+    subject = EvidenceSubject(usecase_id=str(usecase.id), artifact_digest=DIGESTS[1], environment="production")
+    assert finish(ask(elena, deployment, duration_s=1), sent=101, completed=101).passed
+    few = check.run(subject, {})
+    assert few.state == "fail" and "Only 101 requests were answered, at least 500 are asked." in few.detail
+    assert check.run(subject, {"min_requests": 100}).state == "pass"
+    assert "engine alone" in few.found and "engine alone" in check.title
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, ""), ({"rate_rps": 200.0}, ""), ({"rate_rps": 99.99999999999999}, ""), ({"rate_rps": 99.0}, "sent 99/s"),
+        ({"p99_ms": 50.0}, ""), ({"p99_ms": 50.1}, "at most 50 ms"), ({"p99_ms": None}, "at most 50 ms"),
+        ({"completed": 500}, ""), ({"completed": 499}, "Only 499"),
+    ],
+)  # fmt: skip
+def test_what_a_run_lacks_for_the_requirements_in_force(changed, words):
+    run = {"rate_rps": 100.0, "p99_ms": 40.0, "completed": 600} | changed
+    found = rules.short_of(**run, required_rps=100.0, latency_target_ms=50.0, min_requests=500)
+    assert words in found if words else found == ""
+
+
+def test_a_run_that_sent_nothing_was_not_at_its_load():
+    common = {"p99_ms": 1.0, "latency_target_ms": 50.0, "error_share": 0.0, "max_error_share": 0.0, "interrupted": False}
+    passed, why = rules.verdict(**common, sent=0, completed=1, rate_rps=1.0, duration_s=1.0)
+    assert not passed and "Only 0 of about 1" in why
 
 
 def test_over_rest(api, engineer, make_user, deployment):

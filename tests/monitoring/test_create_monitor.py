@@ -19,14 +19,21 @@ def test_a_drift_monitor_from_reference_to_window_over_rest(api, engineer, make_
     settings.CAPTURE_DIR = tmp_path
     deployment = stage.live(1)
     client, slug = api(engineer), deployment.endpoint.slug
-    body = {"endpoint": slug, "kind": "drift", "config": {"min_rows": 100, "settle_s": 0}, "reference": {"rows": ROWS, "source": "validation"}}
+    body = {
+        "endpoint": slug,
+        "kind": "drift",
+        "config": {"min_rows": 100, "settle_s": 0},
+        "reference": {"rows": ROWS, "source": "validation"},
+    }
     made = client.post("/api/v1/monitors/", body)
     assert made.status_code == 201, made.json()
     assert made.json()["reference"] == {"n": 500, "source": "validation", "features": ["age", "visits"]}
     path = f"/api/v1/monitors/{made.json()['id']}/"
     waiting = client.post(f"{path}evaluate/").json()
     assert waiting["window"] is None and "0 rows" in waiting["detail"]
-    Traffic(tmp_path, deployment.endpoint).write([{"features": json.dumps(r), "deployment_id": str(deployment.id)} for r in ROWS[:200]], later(1))
+    Traffic(tmp_path, deployment.endpoint).write(
+        [{"features": json.dumps(r), "deployment_id": str(deployment.id)} for r in ROWS[:200]], later(1)
+    )
     with clock.fixed(later(10)):
         found = client.post(f"{path}evaluate/").json()
     assert (found["window"]["state"], found["window"]["n"], found["incident_id"]) == ("quiet", 200, "")
@@ -39,6 +46,30 @@ def test_a_drift_monitor_from_reference_to_window_over_rest(api, engineer, make_
     assert client.delete(path).json()["active"] is False and client.delete(path).status_code == 200
     assert client.post(f"{path}evaluate/").status_code == 409
     assert actions().count("monitoring.monitor.retired") == 1
+
+
+def test_a_judgement_asked_for_with_a_key_is_given_again_and_not_made_again(api, engineer, stage, settings, tmp_path):
+    settings.CAPTURE_DIR = tmp_path
+    deployment = stage.live(1)
+    client, slug = api(engineer), deployment.endpoint.slug
+    body = {
+        "endpoint": slug,
+        "kind": "drift",
+        "config": {"min_rows": 100, "settle_s": 0},
+        "reference": {"rows": ROWS, "source": "validation"},
+    }
+    path = f"/api/v1/monitors/{client.post('/api/v1/monitors/', body).json()['id']}/"
+    Traffic(tmp_path, deployment.endpoint).write(
+        [{"features": json.dumps(r), "deployment_id": str(deployment.id)} for r in ROWS[:200]], later(1)
+    )
+    with clock.fixed(later(10)):
+        first = client.post(f"{path}evaluate/", headers={"Idempotency-Key": "look-1"})
+    with clock.fixed(later(20)):
+        again = client.post(f"{path}evaluate/", headers={"Idempotency-Key": "look-1"})
+    assert first.json()["window"]["n"] == 200 and "Idempotency-Replayed" not in first.headers
+    assert again.json() == first.json() and again.headers["Idempotency-Replayed"] == "true"
+    assert client.post(f"{path}evaluate/", {"now": True}, headers={"Idempotency-Key": "look-1"}).status_code in {400, 409}
+    assert len(client.get(f"{path}windows/").json()["results"]) == 1
 
 
 @pytest.mark.parametrize(

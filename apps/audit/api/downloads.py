@@ -17,8 +17,9 @@ from apps.audit import downloads, feed
 from apps.audit.models import Download
 from apps.core.actor import Actor
 from apps.core.api import actor_of, wrong
-from apps.core.doors import call, durable
+from apps.core.doors import call
 from apps.core.forms import given
+from apps.core.idempotency import idempotent
 from apps.core.rest import Filter, ListView, View, operation
 
 TYPES = {"jsonl": "application/x-ndjson", "csv": "text/csv; charset=utf-8", "pack": "application/zip"}
@@ -62,7 +63,7 @@ class DownloadsView(ListView):
         return Download.objects.none() if getattr(self, "swagger_fake_view", False) else downloads.visible(actor_of(self.request))
 
     @operation(request=RequestDownloadSerializer, responses={201: DownloadSerializer}, refuses=(404,))
-    @durable
+    @idempotent
     def post(self, request: Request) -> Response:
         """Ask for a part of the trail as JSON lines with proofs or CSV, or for an evidence pack.
 

@@ -22,7 +22,8 @@ SOURCE = "portal: engine hours x rate card"
 def meter_cost(*, actor: Actor, usecase_id: Any, until: datetime | None = None) -> CostEntry | None:
     """Write what the use case's engines cost since the last entry, until `until` (now); None when nothing ran or nothing is priced.
 
-    amount = CPU core hours x cpu_hour + GPU hours x gpu_hour of the rate card in force. Periods follow each other without
+    amount = CPU core hours x cpu_hour + GPU hours x gpu_hour + GiB hours of memory x memory_gib_hour of the rate card in force;
+    memory is what the agents said their engines hold. Periods follow each other without
     gaps; the same period again changes nothing.
     """
     card = kpis.rate_card()
@@ -35,7 +36,8 @@ def meter_cost(*, actor: Actor, usecase_id: Any, until: datetime | None = None) 
     hours = selectors.engine_hours(usecase_id=usecase_id, since=since, until=until)
     if hours["engine"] <= 0:
         return None
-    amount = Decimal(repr(hours["cpu"])) * card.cpu_hour + Decimal(repr(hours["gpu"])) * card.gpu_hour
+    prices = {"cpu": card.cpu_hour, "gpu": card.gpu_hour, "memory_gib": card.memory_gib_hour}
+    amount = sum((Decimal(repr(hours[name])) * price for name, price in prices.items()), Decimal(0))
     return kpi_services.record_cost(
         actor=actor, usecase_id=usecase_id, period_start=since, period_end=until, amount=round(amount, 6), currency=card.currency,
         source=SOURCE, external_id=f"engines:{iso(since)}",

@@ -105,6 +105,10 @@ def _count_start(deployment: Deployment, body: Mapping[str, Any], generation: in
             ended_at=started_at
         )
         Deployment.objects.filter(id=deployment.id).update(engine_starts=F("engine_starts") + 1)
+    memory = whole_or_none(body.get("memory_bytes"), most=2**62)
+    if memory is not None and memory > (start.memory_bytes or 0):
+        start.memory_bytes = memory
+        start.save(update_fields=["memory_bytes"])
     return start
 
 

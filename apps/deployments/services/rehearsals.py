@@ -132,7 +132,12 @@ def _advance_restart(rehearsal: RollbackRehearsal, actor: Actor, moment: datetim
             )  # fmt: skip
         elif shift.confirmed_at is not None:
             _finish(
-                rehearsal, actor, ok=True, seconds=shift.seconds, at=shift.confirmed_at, detail="The engine was stopped and started again."
+                rehearsal,
+                actor,
+                ok=True,
+                seconds=shift.seconds,
+                at=shift.confirmed_at,
+                detail="A restart, because no other version was there: the engine was stopped and started again.",
             )
 
 

@@ -1,5 +1,6 @@
 """KPIs in JSON."""
 
+from dataclasses import asdict
 from typing import Any
 
 from rest_framework import serializers
@@ -180,7 +181,8 @@ def value_json(found: dict[str, Any]) -> dict[str, Any]:
     return found | {
         "kpis": [
             {
-                **{k: entry[k] for k in ("low", "value", "high", "months", "detail")},
+                **{k: entry[k] for k in ("low", "value", "high", "measured", "months", "detail")},
+                "origins": [asdict(o) for o in entry["origins"]],
                 "kpi": {"id": str(entry["kpi"].id), "slug": entry["kpi"].slug, "name": entry["kpi"].name},
                 "conversion": ConversionSerializer(entry["conversion"]).data,
                 "effect": effect_json(entry["effect"]),

@@ -9,11 +9,11 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.accounts.api.idempotency import idempotent
 from apps.core.api import actor_of
 from apps.core.doors import durable
 from apps.core.errors import Invalid
 from apps.core.forms import given
+from apps.core.idempotency import idempotent, idempotent_around
 from apps.core.rest import ENDPOINT, USECASE, Filter, ListView, View, operation
 from apps.deployments import selectors as deployments
 from apps.monitoring import selectors, services
@@ -159,6 +159,7 @@ class EvaluateView(View):
     """Having a monitor look now."""
 
     @operation(responses=EvaluationSerializer, refuses=(409,))
+    @idempotent_around
     def post(self, request: Request, monitor_id: str) -> Response:
         """Judge now what came since the last window of a monitor.
 
