@@ -30,20 +30,25 @@ def subject_of(gate: Gate, as_of: datetime | None) -> EvidenceSubject:
 
 
 def asked(gate: Gate) -> dict[str, Any]:
-    """The policy's body as this gate is asked it: a rollout phase may name checks of its own, beside those of the policy."""
+    """The policy's body as this gate is asked it: a rollout phase may name checks of its own, beside those of the policy.
+
+    One that the policy asks for with other parameters is asked with both. It has a name of its own for waivers, so that what is let pass of
+    the one is not let pass of the other.
+    """
     body: dict[str, Any] = gate.policy.body
     if gate.phase is None or not gate.phase.checks:
         return body
-    there = {row["check"] for row in body["checks"]}
-    own = [
-        {
-            **row,
-            "title": checks.all_checks()[row["check"]].title if row["check"] in checks.all_checks() else row["check"],
-            "heading": "Of this phase",
-        }
-        for row in gate.phase.checks
-        if row["check"] not in there
-    ]
+    asked_by_policy: dict[str, list[Any]] = {}
+    for row in body["checks"]:
+        asked_by_policy.setdefault(row["check"], []).append(row["with"])
+    own = []
+    for row in gate.phase.checks:
+        name, alike = row["check"], asked_by_policy.get(row["check"], [])
+        if row["with"] in alike:
+            continue
+        title = checks.all_checks()[name].title if name in checks.all_checks() else name
+        twice = {"title": f"{title}, as this phase asks", "subject": f"phase:{name}"} if alike else {"title": title}
+        own.append({**row, **twice, "heading": "Of this phase"})
     return {**body, "checks": [*body["checks"], *own]}
 
 
@@ -61,7 +66,8 @@ def evaluate(gate: Gate, *, as_of: datetime | None) -> list[dict[str, Any]]:
     """Every check of the gate's policy, run now, as rows {check, with, title, state, found, asked, source, ...}."""
     subject, waived = subject_of(gate, as_of), waivers(gate)
     return [
-        {**row, **checks.run(row["check"], subject, row["with"]).as_dict(), **waived.get(row["check"], {})} for row in asked(gate)["checks"]
+        {**row, **checks.run(row["check"], subject, row["with"]).as_dict(), **waived.get(waiver_rules.name_of(row), {})}
+        for row in asked(gate)["checks"]
     ]
 
 
@@ -110,7 +116,7 @@ def row_now(gate: Gate, name: str) -> dict[str, Any]:
     rows = [
         {**row, **checks.run(row["check"], subject_of(gate, None), row["with"]).as_dict()}
         for row in asked(gate)["checks"]
-        if row["check"] == name
+        if waiver_rules.name_of(row) == name
     ] or [row for row in attested(gate) if row["item"] == name]
     return next((r for r in rows if r.get("state", "pass") != "pass"), rows[0])
 

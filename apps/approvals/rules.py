@@ -244,7 +244,7 @@ def due(requested_at: datetime, due_days: int) -> datetime:
 def failing(document: Mapping[str, Any]) -> dict[str, str]:
     """Check or item -> what is missing for the gate to be requested; empty when all is there or waived."""
     open_checks = [c for c in document["checks"] if c["state"] != "pass" and not c.get("waiver")]
-    out = {c["check"]: f"{c['title']}: {c['detail'] or c['state']}" for c in open_checks}
+    out = {c.get("subject") or c["check"]: f"{c['title']}: {c['detail'] or c['state']}" for c in open_checks}
     for item in document["attestations"]:
         if item["answer"] not in ("yes", "not_applicable") and not item.get("waiver"):
             said = "answered no" if item["answer"] == "no" else f"not answered yet (by {item['owner']})"

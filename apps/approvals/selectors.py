@@ -290,7 +290,7 @@ def _may_waive(found: Gate, shown: dict[str, Any]) -> list[tuple[str, str]]:
     if found.state not in (Gate.State.DRAFT, Gate.State.OPEN, Gate.State.APPROVED):
         return []
     asked = {w.subject for w in found.waivers.all() if w.state == Waiver.State.ASKED}
-    rows = [(c["check"], c["title"], c) for c in shown["checks"]] + [(i["item"], i["text"], i) for i in shown["attestations"]]
+    rows = [(waiver_rules.name_of(c), c["title"], c) for c in shown["checks"]] + [(i["item"], i["text"], i) for i in shown["attestations"]]
     approved = found.state == Gate.State.APPROVED
     return [
         (name, title) for name, title, row in rows

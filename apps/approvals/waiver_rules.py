@@ -12,9 +12,14 @@ SIGNER = Function.RISK
 WARN_DAYS = (14, 3)
 
 
+def name_of(row: Mapping[str, Any]) -> str:
+    """What a waiver calls a row: the check's or the item's name, or the one of its own that a check asked once more has."""
+    return str(row.get("subject") or row.get("check") or row["item"])
+
+
 def row_of(body: Mapping[str, Any], subject: str) -> Mapping[str, Any]:
     """The check or item of a policy with this name; raises Invalid naming what there is, or Conflict when it cannot be waived."""
-    rows = {**{c["check"]: c for c in body["checks"]}, **{i["item"]: i for i in body["attestations"]}}
+    rows = {name_of(row): row for row in (*body["checks"], *body["attestations"])}
     if subject not in rows:
         raise Invalid(f"subject: this gate asks for no {subject!r}. It has: {', '.join(rows)}.", errors={"subject": ["Unknown."]})
     row: Mapping[str, Any] = rows[subject]

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -65,6 +66,8 @@ def request_download(*, actor: Actor, kind: str, filters: dict[str, str] | None 
     filters = {k: str(v) for k, v in (filters or {}).items() if v}
     if kind not in Download.Kind.values:
         raise Invalid("kind: choose jsonl, csv or pack.", errors={"kind": ["Unknown."]})
+    for name in ("usecase", "decision"):
+        _check_id(name, filters.get(name, ""))
     check_scope(actor, filters.get("usecase", ""))
     checkpoint = selectors.latest_checkpoint()
     if checkpoint is None:
@@ -85,6 +88,16 @@ def request_download(*, actor: Actor, kind: str, filters: dict[str, str] | None 
         after={"kind": kind, "filters": filters, "tree_size": made.tree_size, "events": made.total if made.tree_size else None},
     )  # fmt: skip
     return made
+
+
+def _check_id(name: str, given: str) -> None:
+    try:
+        UUID(given or "0" * 32)
+    except ValueError as error:
+        raise Invalid(
+            f"{name}_id: give the id of a {name.replace('usecase', 'use case')}, as its page or REST shows it.",
+            errors={f"{name}_id": ["Not an id."]},
+        ) from error
 
 
 def check_scope(actor: Actor, usecase_id: str) -> None:

@@ -22,6 +22,13 @@ def live(*, at: datetime | None = None) -> QuerySet[Decision]:
     return Decision.objects.filter(~Exists(revoked), ~Exists(held), issued_at__lte=at, expires_at__gt=at)
 
 
+def standing(*, at: datetime | None = None) -> QuerySet[Decision]:
+    """Those neither revoked nor expired at `at` (now), held ones included: they live again once the hold is lifted."""
+    at = at or now()
+    revoked = Revocation.objects.filter(decision=OuterRef("pk"), revoked_at__lte=at)
+    return Decision.objects.filter(~Exists(revoked), expires_at__gt=at)
+
+
 def live_decision(*, artifact_digest: str, environment: str, usecase_id: Any = None, at: datetime | None = None) -> Decision | None:
     """The newest decision that lets this artifact run in this environment at `at` (now), or None.
 

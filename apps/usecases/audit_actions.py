@@ -23,5 +23,6 @@ ACTIONS = {
     "usecases.phase.changed": "A rollout phase was changed",
     "usecases.phase.dropped": "A rollout phase that was never opened was taken out of the plan",
     "usecases.phase.opened": "A rollout phase was opened by a decision",
+    "usecases.phase.renewed": "The approval of an open rollout phase was renewed by a decision",
     "usecases.phase.closed": "A rollout phase was closed, and its decision revoked",
 }

@@ -186,11 +186,11 @@ def check_may_drop(*, state: str, opened: bool, stage: str, phases: int) -> None
 
 
 def check_may_begin(*, stage: str, state: str) -> None:
-    """Whether a gate may be begun for a phase."""
+    """Whether a gate may be begun for a phase: to open it, or to renew the approval of an open one before or after it ends."""
     if stage != "production":
         raise Conflict(f"A phase is opened in production; the use case is at {stage}. Pass its gates first.")
-    if state not in ("planned", "closed"):
-        raise Conflict(f"This phase is {state}. Choose one that is planned or closed.")
+    if state not in ("planned", "open", "closed"):
+        raise Conflict(f"This phase is {state}. Choose one of the plan.")
 
 
 def check_reason(reason: str) -> str:

@@ -14,6 +14,7 @@ from apps.decisions.models import Decision
 from apps.usecases import phase_selectors
 from apps.usecases import services as usecases
 from tests.approvals.conftest import policy
+from tests.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db
 CHECKS = [{"check": "usecases.phase_planned"}, {"check": "usecases.earlier_phases_open"}, {"check": "monitoring.no_open_incident"}]
@@ -121,6 +122,48 @@ def test_a_phase_asks_for_its_own_checks_beside_those_of_the_policy(plan, at_sta
         actor=actor_of(engineer), gate_id=gate.id, subject="kpis.effect", reason="The period is short.", until=now() + timedelta(days=10)
     )
     assert waiver.title == "The KPI is better than the baseline"
+
+
+def test_a_check_the_policy_asks_with_other_parameters_is_asked_with_both_and_waived_apart(
+    plan, at_stage, policies, system, usecase, engineer, risk, actor_of
+):
+    asked_twice = [{"check": "kpis.effect", "with": {"minimum_pct": 1.0}, "waivable": False}]
+    services.publish_policy(actor=system, text=policy("phase", {"business": 1, "risk": 1}, checks=asked_twice))
+    phase = plan("claims", checks=[{"check": "kpis.effect", "with": {"minimum_pct": 5.0}}])
+    at_stage("production")
+    gate = services.open_gate(actor=actor_of(engineer), usecase_id=usecase.id, phase_id=phase.id)
+    page = selectors.gate_page(actor_of(engineer), gate.id)
+    assert [c["with"]["minimum_pct"] for c in page.evidence] == [1.0, 5.0] and page.passing == 0
+    assert set(page.open_points) == {"kpis.effect", "phase:kpis.effect"}
+    assert [name for name, _ in page.may_waive] == ["phase:kpis.effect"], "the policy lets nobody waive its own"
+    terms = {"gate_id": gate.id, "reason": "The period is short.", "until": now() + timedelta(days=10)}
+    with pytest.raises(Conflict, match="lets nobody waive"):
+        services.ask_waiver(actor=actor_of(engineer), subject="kpis.effect", **terms)
+    waiver = services.ask_waiver(actor=actor_of(engineer), subject="phase:kpis.effect", **terms)
+    services.sign_waiver(actor=actor_of(risk), waiver_id=waiver.id, password=PASSWORD)
+    page = selectors.gate_page(actor_of(engineer), gate.id)
+    assert [bool(c.get("waiver")) for c in page.evidence] == [False, True] and set(page.open_points) == {"kpis.effect"}
+
+
+def test_an_approval_that_ends_soon_is_renewed_by_a_new_gate(phase, ask, sign, business, risk, usecase, actor_of):
+    # The database asks its own clock whether a decision holds, so the first is of a while ago.
+    with fixed(now() - timedelta(days=80)):
+        gate = ask(phase)
+        sign(gate, business, "business")
+        first = sign(gate, risk, "risk").decision
+    opened = phase_selectors.plan(usecase.id)[0].phase.opened_at
+    gate = ask(phase)
+    sign(gate, business, "business")
+    second = sign(gate, risk, "risk").decision
+    with fixed(now() + timedelta(days=20)):
+        (row,) = phase_selectors.plan(usecase.id)
+        assert row.serving and row.decision.id == second.id != first.id
+        assert row.phase.opened_at == opened, "open without a break"
+    assert not decisions.is_live(first.id), "what it replaces holds no longer"
+    (renewal,) = Event.objects.filter(action="usecases.phase.renewed")
+    assert renewal.decision_id == str(second.id) and renewal.facts["before"] == {"decision_id": str(first.id)}
+    usecases.close_phase(actor=actor_of(usecase.owner), phase_id=phase.id, reason="Odd.")
+    assert not decisions.live().filter(phase_id=phase.id).exists()
 
 
 def test_one_gate_a_phase_at_a_time_and_only_in_production(plan, phase_policy, usecase, engineer, actor_of, at_stage):

@@ -87,6 +87,10 @@ def test_a_gate_opens_it_and_the_use_case_page_shows_state_date_and_decision(pag
     assert f'<a href="/gates/{gate.id}/">decided' in text
     assert "Rollout phase “claims”" in text, "among the decisions"
     assert "rollout phase “claims”" in text, "among the gates"
+    assert "Begin the gate that renews its approval" in browser.get(PATH).content.decode()
+    assert browser.post(f"{PATH}{phase.id}/gate/").status_code == 302
+    text = " ".join(browser.get(PATH).content.decode().split())
+    assert "gate begun</a><small>open until" in text and "renews its approval" not in text
     assert browser.post(f"{PATH}{phase.id}/close/", {"reason": " "}).status_code == 400
     assert browser.post(f"{PATH}{phase.id}/close/", {"reason": "Odd answers."}).status_code == 302
     assert "Odd answers." in browser.get(PATH).content.decode()

@@ -1,15 +1,19 @@
 """Role x verb x object: what each person gets through one answer."""
 
 import uuid
+from datetime import timedelta
 
 import pytest
 
 from apps.accounts import services as accounts
+from apps.approvals import services as approvals
+from apps.core.clock import fixed, now
 from apps.core.errors import NotAllowed, NotFound
 from apps.registry.gateways import locate
 from apps.registry.models import Experiment, ModelVersion, RegisteredModel
-from apps.registry.selectors.access import sight
+from apps.registry.selectors.access import sight, standing_to_model
 from apps.registry.services import check_access
+from apps.usecases import selectors as usecases_selectors
 from apps.usecases import services as usecases
 
 pytestmark = pytest.mark.django_db
@@ -159,3 +163,20 @@ def test_where_runs_and_logged_models_belong_is_asked_of_mlflow_once(endpoint, r
 def test_a_run_that_mlflow_does_not_know_is_not_there(mlflow_is_up, make_user, actor_of):
     with pytest.raises(NotFound):
         check_access(actor=actor_of(make_user("admin")), verb="read", obj_type="run", key={"run_id": uuid.uuid4().hex}, sent={})
+
+
+def test_a_delegate_sees_what_the_absent_signs_for_from_its_begin_to_its_end_and_no_longer(world, make_user, actor_of):
+    olga = world["stakeholder inside"]
+    risk, dora = make_user("approver:risk"), make_user("stakeholder")
+    care = usecases_selectors.usecases(olga).get()
+    usecases.open_to_functions(actor=olga, usecase_id=care.id, functions=["risk"])
+    begins = now() + timedelta(days=1)
+    approvals.delegate(
+        actor=actor_of(risk), delegate=dora, function="risk", starts_at=begins, ends_at=begins + timedelta(days=5), reason="On leave."
+    )
+    seen = {}
+    # The statement is composed by the first of them.
+    for when, moment in (("before", now()), ("while", begins + timedelta(days=1)), ("after", begins + timedelta(days=6))):
+        with fixed(moment):
+            seen[when] = (sight(actor_of(dora)).models(["theirs"]), standing_to_model(actor_of(dora), "theirs").sees)
+    assert seen == {"before": (set(), False), "while": ({"theirs"}, True), "after": (set(), False)}

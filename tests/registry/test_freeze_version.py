@@ -6,6 +6,7 @@ from django.db import IntegrityError, connection, transaction
 from apps.core.clock import now
 from apps.core.errors import Conflict, NotFound, UpstreamFailed
 from apps.decisions import selectors as decisions
+from apps.decisions import services as decision_services
 from apps.registry import services
 from apps.registry.gateways import artifacts
 from apps.registry.models import Finding, FrozenVersion, ModelVersion
@@ -221,12 +222,14 @@ def test_files_put_beside_a_frozen_version_round_the_portal_are_found_held_and_r
     _settled(row)
     services.freeze_version(actor=system, version_id=row.id)
     decision = decide(row)
+    incident = decision_services.place_hold(actor=system, decision_id=decision.id, reason="Odd.", source_type="incident", source_id="1")
     folder = artifact_folder / row.experiment_id / row.run_id / "artifacts"
     (folder / "more.txt").write_text("late")
     sweep_frozen()
     (finding,) = _open(row)
     assert finding.kind == "beside" and "more.txt" in finding.detail and finding.found["beside"] == {"more.txt": 4}
-    assert not decisions.is_live(decision.id)
+    decision_services.lift_hold(actor=system, hold_id=incident.id, reason="Mended.")
+    assert not decisions.is_live(decision.id), "what something else held is held for the finding as well"
     sweep_frozen()
     assert len(_open(row)) == 1
     (folder / "more.txt").unlink()

@@ -159,6 +159,13 @@ def test_a_pack_is_asked_for_on_the_page_of_its_use_case(page_of, engineer, seal
     assert browser.post("/trail/downloads/", {"kind": "pack", "usecase": "none-such"}).status_code == 404
 
 
+@pytest.mark.parametrize("kind", ["pack", "jsonl"])
+def test_a_decision_that_is_no_id_is_refused_in_words(auditor, sealed, usecase, kind):
+    answer = auditor.post("/trail/downloads/", {"kind": kind, "usecase": usecase.slug, "decision": "abc"})
+    assert answer.status_code == 400 and "decision_id: give the id of a decision" in words(answer)
+    assert not Event.objects.filter(action="audit.download.requested").exists()
+
+
 def test_the_report_counts_shows_and_names_its_checkpoint(auditor, sealed, other, page_of, engineer, usecase):
     text = words(auditor.get("/trail/report/?action=usecases.usecase.created"))
     assert "2 events from" in text and "1 of them sealed" in text and "A use case was written down" in text

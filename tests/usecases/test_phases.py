@@ -1,5 +1,6 @@
 """The rollout plan: what it must say, who may change it, and that only a live decision about a phase opens it, raw SQL included."""
 
+import time
 import uuid
 from datetime import date, timedelta
 
@@ -304,6 +305,21 @@ class TestOpen:
             [r.why_not for r in selectors.plans([usecase.id])[usecase.id]]
 
 
+@pytest.mark.django_db
+def test_a_phase_whose_approval_has_ended_is_opened_by_a_new_one(plan, usecase, move_to, decide_phase, open_it):
+    phase = plan("claims", departments=["Claims"])
+    move_to(usecase, "production")
+    with fixed(now() - timedelta(days=1) + timedelta(seconds=2)):
+        first = open_it(phase, decision=decide_phase(phase, valid_days=1))
+    time.sleep(max(0, (decisions.decision(first.decision_id).expires_at - now()).total_seconds()) + 0.05)
+    assert selectors.plan(usecase.id)[0].state == "ended" and selectors.reached(selectors.plan(usecase.id), ["claims"]) == 0
+    again = open_it(phase)
+    (row,) = selectors.plan(usecase.id)
+    assert row.serving and row.decision.id == again.decision_id != first.decision_id and again.opened_at > first.opened_at
+    assert not hasattr(decisions.decision(first.decision_id), "revocation"), "it had run out, nobody ended it"
+    assert actions() == ["usecases.phase.planned", "usecases.phase.opened", "usecases.phase.renewed"]
+
+
 # --- raw SQL ----------------------------------------------------------------------------------------
 
 
@@ -341,7 +357,9 @@ class TestRawSql:
         [
             ("UPDATE usecases_rolloutphase SET percent = 100", "does not change"),
             ("UPDATE usecases_rolloutphase SET departments = '[]'", "does not change"),
-            ("UPDATE usecases_rolloutphase SET decision_id = gen_random_uuid()", "only opening"),
+            ("UPDATE usecases_rolloutphase SET decision_id = gen_random_uuid()", "needs a live decision"),
+            ("UPDATE usecases_rolloutphase SET decision_id = NULL", "needs a live decision"),
+            ("UPDATE usecases_rolloutphase SET opened_at = now()", "only opening"),
             ("UPDATE usecases_rolloutphase SET state = 'planned'", "does not go from"),
             ("UPDATE usecases_rolloutphase SET state = 'dropped', position = NULL", "stays in the plan"),
             ("UPDATE usecases_rolloutphase SET state = 'closed'", "reason"),
@@ -354,6 +372,22 @@ class TestRawSql:
         open_it(phase)
         with pytest.raises(DatabaseError, match=words):
             raw(statement)
+
+    def test_an_open_phase_goes_on_by_a_later_live_decision_about_it_alone(self, plan, usecase, move_to, decide_phase, open_it, system):
+        phase, other = plan("claims", departments=["Claims"]), plan("billing", departments=["Billing"])
+        move_to(usecase, "production")
+        earlier = decide_phase(phase)
+        open_it(phase)
+        swap = "UPDATE usecases_rolloutphase SET decision_id = %s WHERE id = %s"
+        revoked, good = decide_phase(phase), decide_phase(phase)
+        decision_services.revoke(actor=system, decision_id=revoked.id, reason="No.")
+        for wrong in (earlier.id, revoked.id, decide_phase(other).id):
+            with pytest.raises(DatabaseError, match="needs a live decision"):
+                raw(swap, wrong, phase.id)
+        with pytest.raises(DatabaseError, match="does not change while it is open"):
+            raw("UPDATE usecases_rolloutphase SET decision_id = %s, percent = 10 WHERE id = %s", good.id, phase.id)
+        raw(swap, good.id, phase.id)
+        assert selectors.plan(usecase.id)[0].decision.id == good.id
 
     def test_a_phase_begins_as_planned(self, plan, usecase):
         plan("claims")

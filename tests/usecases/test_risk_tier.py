@@ -136,6 +136,27 @@ def test_what_was_approved_under_a_lower_tier_is_suspended_when_exposure_grows(o
     assert "raised from minimal to high" in decisions.state_of(decisions.decision(live.id))
 
 
+@pytest.mark.parametrize("held_by", ["the use case on hold", "an incident"])
+def test_what_is_held_already_is_suspended_for_the_tier_too(owner, actor_of, move_to, decide, system, held_by):
+    from apps.decisions import selectors as decisions
+    from apps.decisions import services as decision_services
+
+    made = services.create_usecase(actor=actor_of(owner), name="Lists", problem="P.", exposure="small", purpose="assists")
+    move_to(made, "pilot")
+    live = decide(made, "", kind="deploy", environment="pilot", artifact_digest="sha256:" + "a" * 64)
+    if held_by == "an incident":
+        hold = decision_services.place_hold(actor=system, decision_id=live.id, reason="Odd.", source_type="incident", source_id="1")
+    else:
+        services.put_on_hold(actor=actor_of(owner), usecase_id=made.id, reason="No budget.")
+    services.update_usecase(actor=actor_of(owner), usecase_id=made.id, exposure="large")
+    if held_by == "an incident":
+        decision_services.lift_hold(actor=system, hold_id=hold.id, reason="Mended.")
+    else:
+        services.resume(actor=actor_of(owner), usecase_id=made.id)
+    assert not decisions.is_live(live.id)
+    assert "raised from minimal to high" in decisions.state_of(decisions.decision(live.id))
+
+
 def test_a_lower_one_takes_a_reason_and_a_risk_owners_signature(said, owner, risk, actor_of):
     with pytest.raises(Conflict, match="risk owner"):
         services.update_usecase(actor=actor_of(owner), usecase_id=said.id, risk_tier="limited")
@@ -145,6 +166,8 @@ def test_a_lower_one_takes_a_reason_and_a_risk_owners_signature(said, owner, ris
     said.refresh_from_db()
     assert said.risk_tier == "high", "asking changes nothing"
     assert list(selectors.tiers_to_sign(actor_of(risk))) == [row], "and the risk owner may see it"
+    (opened,) = Event.objects.filter(action="usecases.access.opened")
+    assert opened.object_id == str(said.id) and opened.facts["after"] == {"functions": ["risk"]}
     assert [d.person for d in Notice.objects.get(event="tier.asked").deliveries.all()] == [risk]
     done = sign(actor_of(risk), row, comment="Seen with the ward.")
     said.refresh_from_db()

@@ -190,3 +190,21 @@ def test_time_in_each_stage_adds_up(usecase, owner, actor_of, move_to):
 
 def test_the_next_stage_is_one_gate_further():
     assert [rules.next_stage(s) for s in rules.STAGES] == ["poc", "pilot", "production", "retired", "", "", ""]
+
+
+@pytest.mark.parametrize("how", ["fall back", "retire", "hold"])
+def test_what_an_incident_holds_does_not_live_again_after_the_move(usecase, owner, actor_of, move_to, decide, system, how):
+    move_to(usecase, "production")
+    deployed = decide(usecase, "", kind="deploy", environment="production", artifact_digest="sha256:" + "a" * 64)
+    hold = decision_services.place_hold(actor=system, decision_id=deployed.id, reason="Odd.", source_type="incident", source_id="1")
+    if how == "fall back":
+        services.fall_back(actor=actor_of(owner), usecase_id=usecase.id, reason="Not good enough.")
+    elif how == "retire":
+        services.promote(actor=system, usecase_id=usecase.id, to_stage="retired", decision=decide(usecase, "retired"))
+    else:
+        services.put_on_hold(actor=actor_of(owner), usecase_id=usecase.id, reason="No budget.")
+    decision_services.lift_hold(actor=system, hold_id=hold.id, reason="Mended.")
+    assert not decisions.is_live(deployed.id)
+    if how == "hold":
+        services.resume(actor=actor_of(owner), usecase_id=usecase.id)
+        assert decisions.is_live(deployed.id)

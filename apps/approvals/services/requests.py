@@ -48,7 +48,7 @@ def _version(usecase: UseCase, model_version_id: Any, environment: str) -> Model
 
 
 def _phase(actor: Actor, usecase: UseCase, phase_id: Any) -> RolloutPhase:
-    """The phase of a gate: of this use case, planned or closed, the use case in production."""
+    """The phase of a gate: of this use case and not dropped, the use case in production."""
     phase = phase_selectors.phase(actor, phase_id)
     if phase.usecase_id != usecase.id:
         raise Invalid("phase: this phase is of another use case.", errors={"phase": ["Of another use case."]})

@@ -201,7 +201,7 @@ def _line(
     return Line(
         row=row,
         gate=gate,
-        may_begin=may_change and gate is None and usecase.stage == "production" and phase.state in ("planned", "closed"),
+        may_begin=may_change and gate is None and usecase.stage == "production",
         may_drop=may_change and planned and (len(plan) > 1 or usecase.stage in phase_rules.BEFORE_PRODUCTION),
         change=filled(asked, typed(asked, request.POST) if typing else _stored(row), errors if typing else None) if may_change else [],
         close=filled(WHY, request.POST if here else {}, errors) if may_change and phase.state == "open" else [],

@@ -1,11 +1,12 @@
 """Questions asked with every call of the MLflow endpoint: composed once for each kind of actor, then only filled in and asked.
 
 Who sees a model is told in one place, by querysets that lead through use cases and grants. Composing their SQL takes several
-milliseconds, asking the database less than one. So the SQL is kept with stand-ins where the person and the names belong.
+milliseconds, asking the database less than one. So the SQL is kept with stand-ins where the person, the names and the moment belong.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -15,19 +16,21 @@ from django.db.models import QuerySet
 
 from apps.core import sql
 from apps.core.actor import Actor
+from apps.core.clock import fixed, now
 
 Build = Callable[[Actor, list[str]], QuerySet[Any, Any] | list[QuerySet[Any, Any]]]
 PERSON = UUID("5f000000-0000-4000-8000-00000000005f")
 MARK = "\x01"
+MOMENT = datetime(1901, 1, 1, 1, 1, 1, 1, tzinfo=UTC)
 # Longer lists are filled up with what they hold already, so that few lengths are composed.
 LENGTHS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000)
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where the person, or the value of this number, goes."""
+    """Where the person, the moment of asking, or the value of this number, goes."""
 
-    number: int | None
+    of: str | int
 
 
 @lru_cache(maxsize=512)
@@ -36,12 +39,14 @@ def _composed(
 ) -> tuple[str, tuple[Any, ...]] | None:
     """The statement of a build and what goes where: the person and each value once, however often the statement names them."""
     stand_in = Actor(kind=kind, id="-", label="-", user_id=str(PERSON) if known else None, roles=roles, functions=functions)
-    built = build(replace(stand_in), [f"{MARK}{i}" for i in range(length)])
     places: list[Any] = []
-    if isinstance(built, QuerySet):
-        text = _text(built, places)
-        return (text, tuple(places)) if text else None
-    texts = [_text(each.values("pk")[:1], places) for each in built]
+    # Delegations and decisions begin and end: whatever a build compares with the time is compared with that of each call.
+    with fixed(MOMENT):
+        built = build(replace(stand_in), [f"{MARK}{i}" for i in range(length)])
+        if isinstance(built, QuerySet):
+            text = _text(built, places)
+            return (text, tuple(places)) if text else None
+        texts = [_text(each.values("pk")[:1], places) for each in built]
     return f"SELECT {', '.join(f'EXISTS({each})' if each else 'false' for each in texts)}", tuple(places)
 
 
@@ -62,9 +67,13 @@ def _text(rows: QuerySet[Any, Any], places: list[Any]) -> str:
 
 def _place(param: Any) -> Any:
     if str(param) == str(PERSON):
-        return _Place(None)
+        return _Place("person")
     if isinstance(param, str) and param.startswith(MARK):
         return _Place(int(param[len(MARK) :]))
+    if isinstance(param, datetime):
+        if param != MOMENT:
+            raise RuntimeError(f"{param.isoformat()} would be kept for every later call; compare with now() itself")
+        return _Place("moment")
     return param
 
 
@@ -73,7 +82,8 @@ def _asked(build: Build, actor: Actor, values: Sequence[str]) -> tuple[str, list
     if made is None:
         return None
     text, places = made
-    return text, [p if not isinstance(p, _Place) else actor.user_id if p.number is None else values[p.number] for p in places]
+    given = {"person": actor.user_id, "moment": now()}
+    return text, [p if not isinstance(p, _Place) else given[p.of] if isinstance(p.of, str) else values[p.of] for p in places]
 
 
 def rows(build: Build, actor: Actor, values: Sequence[str]) -> list[tuple[Any, ...]]:

@@ -39,7 +39,7 @@ def raise_finding(
 ) -> Finding:
     """Write down that something is not what it should be, and hold the live decisions about it; the same again changes nothing.
 
-    hold: decisions that name the version's files (or, without a version, those of any version of the model) are held until it closes.
+    hold: decisions, held by something else or not, that name the version's files (or, without a version, those of any version of the model) are held until it closes.
     """
     _check_ours(actor)
     RegisteredModel.objects.select_for_update(no_key=True).get(id=model.id)
@@ -59,7 +59,7 @@ def raise_finding(
     if hold:
         about = ModelVersion.objects.filter(id=version.id) if version is not None else ModelVersion.objects.filter(model=model)
         digests = about.exclude(artifact_digest="").values("artifact_digest")
-        for decision in decisions.live().filter(artifact_digest__in=digests):
+        for decision in decisions.standing().filter(artifact_digest__in=digests):
             decision_services.place_hold(
                 actor=actor, decision_id=decision.id, source_type=HOLD_SOURCE, source_id=str(row.id), reason=row.detail
             )

@@ -1,12 +1,11 @@
 """Writes of use cases: what they say (describe), where they stand (stages), and whom production serves (phases)."""
 
-from apps.usecases.services.access import take_access
+from apps.usecases.services.access import open_to_functions, take_access
 from apps.usecases.services.describe import (
     add_integration,
     create_usecase,
     give_access,
     link_model,
-    open_to_functions,
     set_requirements,
     update_usecase,
 )

@@ -1,4 +1,4 @@
-"""Take a person's access to a use case away."""
+"""Take a person's access to a use case away; let approvers of a function in."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from apps.audit import services as audit
 from apps.core.actor import Actor
 from apps.core.errors import Conflict, NotFound
 from apps.usecases import rules, selectors
-from apps.usecases.models import Person
+from apps.usecases.models import FunctionAccess, Person, UseCase
 from apps.usecases.services import lock
 
 
@@ -38,3 +38,19 @@ def take_access(*, actor: Actor, usecase_id: Any, user_id: Any) -> User:
         before=before,
     )  # fmt: skip
     return user
+
+
+@transaction.atomic
+def open_to_functions(*, actor: Actor, usecase_id: Any, functions: list[str]) -> list[str]:
+    """Let approvers of these functions read the use case, because a gate needs them; returns those newly let in.
+
+    For approvals, when a gate is requested, and for a lower risk tier that is asked for: they have checked the actor.
+    """
+    usecase = UseCase.objects.one("use case", id=usecase_id)
+    added = [f for f in sorted(functions) if FunctionAccess.objects.get_or_create(usecase=usecase, function=f)[1]]
+    if added:
+        audit.record(
+            "usecases.access.opened", actor=actor, obj_type="usecase", obj_id=str(usecase.id), obj_label=usecase.name,
+            usecase_id=str(usecase.id), after={"functions": added},
+        )  # fmt: skip
+    return added

@@ -13,7 +13,7 @@ from apps.core.errors import Conflict, Invalid, NotFound
 from apps.core.ids import slugify
 from apps.registry.models import RegisteredModel
 from apps.usecases import materiality, rules, selectors
-from apps.usecases.models import FunctionAccess, IntegrationPoint, Person, Requirements, UseCase, UsedModel
+from apps.usecases.models import IntegrationPoint, Person, Requirements, UseCase, UsedModel
 from apps.usecases.services import lock, tiers
 
 WORDS = ("name", "problem", "decision_supported", "output_users", "risk_reason", "currency")
@@ -197,19 +197,3 @@ def give_access(*, actor: Actor, usecase_id: Any, user: User, level: str, part: 
             usecase_id=str(usecase.id), after={"level": level, "part": person.part},
         )  # fmt: skip
     return person
-
-
-@transaction.atomic
-def open_to_functions(*, actor: Actor, usecase_id: Any, functions: list[str]) -> list[str]:
-    """Let approvers of these functions read the use case, because a gate needs them; returns those newly let in.
-
-    Called by approvals when a gate is requested, after its own check of the actor.
-    """
-    usecase = UseCase.objects.one("use case", id=usecase_id)
-    added = [f for f in sorted(functions) if FunctionAccess.objects.get_or_create(usecase=usecase, function=f)[1]]
-    if added:
-        audit.record(
-            "usecases.access.opened", actor=actor, obj_type="usecase", obj_id=str(usecase.id), obj_label=usecase.name,
-            usecase_id=str(usecase.id), after={"functions": added},
-        )  # fmt: skip
-    return added

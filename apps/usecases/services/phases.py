@@ -168,8 +168,9 @@ def drop_phase(*, actor: Actor, phase_id: Any) -> RolloutPhase:
 
 @transaction.atomic
 def open_phase(*, actor: Actor, phase_id: Any, decision: Decision, signed: dict[str, Any]) -> RolloutPhase:
-    """Open a phase by the decision of its passed gate, which is used up by it. Only approvals calls this.
+    """Open a phase, or renew the approval of an open one, by the decision of its passed gate, which is used up by it. Only approvals calls this.
 
+    The decision that a renewal replaces is revoked, so that a phase is open by one decision alone.
     signed: the phase as it was frozen (phase_selectors.facts). Raises StaleEvidence when it is another one now, NoLiveDecision when the
     decision does not fit or hold, Conflict when the use case or the phase has moved on.
     """
@@ -183,15 +184,34 @@ def open_phase(*, actor: Actor, phase_id: Any, decision: Decision, signed: dict[
         raise StaleEvidence("The phase was changed since its evidence was frozen. The requester has to request the gate again.")
     if decision.kind != "phase" or str(decision.phase_id) != str(phase.id):
         raise NoLiveDecision("This decision is about something else. Request the gate for this phase.")
+    if phase.decision_id == decision.id:
+        raise Conflict(f"This phase is {phase.state} by this decision already. Request a gate to renew it.")
     if not decisions.is_live(decision.id):
         raise NoLiveDecision(decisions.state_of(decisions.decision(decision.id)))
-    phase.state, phase.decision_id, phase.opened_at, phase.closed_at = RolloutPhase.State.OPEN, decision.id, now(), None
+    before = decisions.decision(phase.decision_id) if phase.state == RolloutPhase.State.OPEN else None
+    without_break = before is not None and decisions.standing().filter(id=before.id).exists()
+    phase.state, phase.decision_id, phase.closed_at = RolloutPhase.State.OPEN, decision.id, None
+    phase.opened_at = phase.opened_at if without_break else now()
     try:
         with transaction.atomic():
             phase.save(update_fields=["state", "decision_id", "opened_at", "closed_at"])
     except IntegrityError as error:
         raise NoLiveDecision(f"The phase was not opened: {str(error).splitlines()[0]}.") from error
-    _record("usecases.phase.opened", actor, phase, after=selectors.facts(phase), decision_id=str(decision.id))
+    if before is None:
+        _record("usecases.phase.opened", actor, phase, after=selectors.facts(phase), decision_id=str(decision.id))
+    else:
+        if without_break:
+            decisions_services.revoke(
+                actor=actor, decision_id=before.id, reason=f"The approval of rollout phase “{phase.name}” was renewed."
+            )
+        _record(
+            "usecases.phase.renewed",
+            actor,
+            phase,
+            before={"decision_id": str(before.id)},
+            after={**selectors.facts(phase), "decision_id": str(decision.id)},
+            decision_id=str(decision.id),
+        )
     _reroute()
     return phase
 

@@ -51,7 +51,7 @@ def promote(*, actor: Actor, usecase_id: Any, to_stage: str, decision: Decision)
     _move(actor=actor, usecase=usecase, to_stage=to_stage, action="usecases.stage.promoted", decision=decision)
     if to_stage == "retired":
         phases.close_all(actor, usecase, "The use case was retired.")
-        for old in decisions.live().filter(usecase_id=usecase.id).exclude(environment=""):
+        for old in decisions.standing().filter(usecase_id=usecase.id).exclude(environment=""):
             decisions_services.revoke(actor=actor, decision_id=old.id, reason="The use case was retired.")
     return usecase
 
@@ -62,7 +62,7 @@ def hold_for_tier(*, actor: Actor, usecase: UseCase, before: str, after: str) ->
     Called by update_usecase, which has checked the actor and holds the lock; returns how many decisions are suspended.
     """
     held = 0
-    for decision in decisions.live().filter(usecase_id=usecase.id).exclude(environment=""):
+    for decision in decisions.standing().filter(usecase_id=usecase.id).exclude(environment=""):
         decisions_services.place_hold(
             actor=actor, decision_id=decision.id, source_type="tier", source_id=str(usecase.id),
             reason=f"The risk tier was raised from {before} to {after}. Pass the gate into {decision.environment} again under its policy.",
@@ -77,17 +77,17 @@ def fall_back(*, actor: Actor, usecase_id: Any, reason: str) -> UseCase:
     usecase = lock.changeable(actor, usecase_id)
     _move(actor=actor, usecase=usecase, to_stage="pilot", action="usecases.stage.fell_back", reason=reason)
     phases.close_all(actor, usecase, f"The use case went back to pilot: {reason.strip()}")
-    for decision in decisions.live().filter(usecase_id=usecase.id, environment="production"):
+    for decision in decisions.standing().filter(usecase_id=usecase.id, environment="production"):
         decisions_services.revoke(actor=actor, decision_id=decision.id, reason=f"The use case went back to pilot: {reason.strip()}")
     return usecase
 
 
 @transaction.atomic
 def put_on_hold(*, actor: Actor, usecase_id: Any, reason: str) -> UseCase:
-    """Pause the use case; its decisions are suspended until it resumes."""
+    """Pause the use case; its decisions, also those that something else holds, are suspended until it resumes."""
     usecase = lock.changeable(actor, usecase_id)
     _move(actor=actor, usecase=usecase, to_stage="on_hold", action="usecases.stage.held", reason=reason)
-    for decision in decisions.live().filter(usecase_id=usecase.id):
+    for decision in decisions.standing().filter(usecase_id=usecase.id):
         decisions_services.place_hold(
             actor=actor, decision_id=decision.id, reason=f"The use case is on hold: {reason.strip()}",
             source_type="usecase", source_id=str(usecase.id),

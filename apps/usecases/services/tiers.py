@@ -14,8 +14,9 @@ from apps.core.clock import now
 from apps.core.errors import Conflict, FourEyesRequired, Invalid, NotAllowed, NotFound
 from apps.notices import services as notices
 from apps.usecases import materiality, rules
-from apps.usecases.models import FunctionAccess, TierException, UseCase
+from apps.usecases.models import TierException, UseCase
 from apps.usecases.services import lock
+from apps.usecases.services.access import open_to_functions
 from apps.usecases.services.stages import hold_for_tier
 
 FIELDS = ("risk_tier", "exposure", "purpose")
@@ -92,7 +93,7 @@ def ask_tier(*, actor: Actor, usecase_id: Any, tier: str, reason: str) -> TierEx
             )  # fmt: skip
     except IntegrityError as error:
         raise Conflict("tier: a lower tier is asked for already. Wait for the answer.", errors={"tier": ["Asked already."]}) from error
-    FunctionAccess.objects.get_or_create(usecase=usecase, function=SIGNER.value)
+    open_to_functions(actor=actor, usecase_id=usecase.id, functions=[SIGNER.value])
     after = {"tier": tier, "from_tier": row.from_tier, "exposure": row.exposure, "purpose": row.purpose}
     _record("usecases.tier.asked", actor, usecase, row, reason=reason, after=after)
     people = {p.id for p in accounts.holders(Role.APPROVER, SIGNER)}
