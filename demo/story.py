@@ -66,7 +66,7 @@ FEATURE_MEANING: Final[dict[str, str]] = {
 
 MISS_USD: Final = 200.0  # a high-use year without outreach: care that a call would on average have avoided
 FALSE_ALARM_USD: Final = 40.0  # a call to a member who did not need it: half an hour of a nurse
-DECISIONS_PER_MONTH: Final = 12_000
+DECISIONS_PER_YEAR: Final = 30_000  # at 31,195 USD per 1,000 without any call: about 0.94 million USD at stake
 
 BEFORE: Final = "No outreach: nobody is called at the start of the year."
 RULE_OF_THUMB: Final = "Call every member who rates their health fair or poor or has a physical limitation."
@@ -116,10 +116,13 @@ USE_CASE: Final[dict[str, str]] = {
     ),
     "decision": "Whether the outreach desk calls a member at the start of the contract year.",
     "output_users": "Nurses of the outreach desk, through the desk's call list",
-    "risk_tier": "high",
-    "exposure": "large",  # 12,000 decisions a month
-    "purpose": "vital",
-    "risk_reason": "Health data, and a decision about who is offered care. A nurse may skip any call.",
+    "risk_tier": "limited",
+    "exposure": "medium",  # DECISIONS_PER_YEAR: up to 100,000 decisions and up to 1,000,000 USD a year
+    "purpose": "assists",
+    "risk_reason": (
+        "It puts a call list in order; a nurse decides each call and may skip any or add one. Nobody is refused anything by it: care, "
+        "cover and price stay as they are for those who are not called. Medium exposure: 30,000 decisions and less than 1,000,000 USD a year."
+    ),
 }
 
 NFRS: Final[dict[str, float]] = {
@@ -137,7 +140,7 @@ class Person:
 
     name: str
     email: str
-    role: Literal["stakeholder", "approver", "ml_engineer", "auditor", "policy_owner", "admin"]
+    role: Literal["stakeholder", "approver", "ml_engineer", "auditor", "admin"]
     function: Literal["business", "risk", "security", ""] = ""
 
 
@@ -148,7 +151,6 @@ PEOPLE: Final[dict[str, Person]] = {
     "security": Person("Rafael Duarte", "security@gatehouse.example", "approver", "security"),
     "engineer": Person("Elena Petrova", "engineer@gatehouse.example", "ml_engineer"),
     "auditor": Person("Tomasz Nowak", "auditor@gatehouse.example", "auditor"),
-    "policy": Person("Naledi Dube", "policy@gatehouse.example", "policy_owner"),
     "admin": Person("Ines Moreau", "admin@gatehouse.example", "admin"),
 }
 

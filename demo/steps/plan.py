@@ -11,7 +11,7 @@ from demo import story, traffic
 from demo.portal import check, wait_for
 from demo.steps.context import Context
 from demo.steps.filed import file_plan
-from demo.steps.gates import begin_gate, pass_gate, publish_policies
+from demo.steps.gates import begin_gate, pass_gate
 
 BASELINE_WEEKS = 12
 
@@ -31,7 +31,6 @@ def observations(key: str, rows: list[traffic.Row], decisions: list[int]) -> lis
 
 def write_use_case(ctx: Context) -> str:
     """Step 1: what is to be decided, for whom, with which demands; KPIs; the gate to proof of concept."""
-    publish_policies(ctx)
     existing = {u["slug"] for u in ctx.auditor.pages("usecases/")}
     number = 1 + sum(1 for slug in existing if slug.startswith("care-outreach"))
     name = story.USE_CASE["name"] + (f" {number}" if number > 1 else "")

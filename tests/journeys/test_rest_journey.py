@@ -153,7 +153,7 @@ def test_demo_json_holds_what_a_script_needs_to_go_on(portal: RunningPortal) -> 
     assert written["mlflow_url"] == f"{portal.base_url}/mlflow"
     functions = {account["function"] for account in written["accounts"] if account["role"] == "approver"}
     assert {"business", "risk", "security"} <= functions
-    assert {account["role"] for account in written["accounts"]} == {"stakeholder", "approver", "ml_engineer", "auditor", "admin", "policy_owner"}
+    assert {account["role"] for account in written["accounts"]} == {"stakeholder", "approver", "ml_engineer", "auditor", "admin"}
     for account in written["accounts"]:
         me = Portal(written["base_url"], account["token"], account["name"]).get("me/")
         assert me["email"] == account["email"]
