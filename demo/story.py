@@ -12,6 +12,7 @@ from typing import Final, Literal
 # --- The data and how it is split ---
 
 DATASET: Final = "RAND Health Insurance Experiment, as shipped in statsmodels (statsmodels.datasets.randhie)"
+DATASET_SOURCE: Final = "statsmodels.datasets.randhie"  # logged with each run
 DATASET_LICENCE: Final = "public domain"
 
 HIGH_USE_VISITS: Final = 6  # a member year with this many outpatient visits or more is high use
@@ -105,6 +106,8 @@ class Thresholds:
 
 
 THRESHOLDS: Final = Thresholds()
+# How the story checks itself and how often it tries. The portal holds none of it, so it is not of the filed plan.
+OF_THE_TELLING: Final = ("canary_share_confidence", "canary_min_requests", "load_test_tries")
 
 # --- The use case ---
 
@@ -186,8 +189,8 @@ INTEGRATIONS: Final[tuple[dict[str, str], ...]] = (
 class Kpi:
     """One KPI. Floor and target are percentages of the frozen baseline, or figures where the baseline is 0.
 
-    `lower_is_better` turns the comparison. `baseline_value` is given only where the baseline is attested
-    (a figure of the desk, not of the data); otherwise it is measured on the validation rows with nobody called.
+    `lower_is_better` turns the comparison. The baseline is measured on the validation rows with nobody called;
+    `has_baseline` is false where there is nothing to measure without the model.
     """
 
     key: str
@@ -198,8 +201,8 @@ class Kpi:
     floor_level: float
     target_level: float
     meaning: str
-    baseline_value: float | None = None
-    baseline_source: str = "Measured: the validation rows as they were, nobody called"
+    has_baseline: bool = True
+    source: str = "Measured: the validation rows as they were, nobody called"
     in_percent: bool = True
 
     def floor(self, baseline: float) -> float:
@@ -250,11 +253,12 @@ KPIS: Final[tuple[Kpi, ...]] = (
         "technical",
         "ms",
         True,
-        25.0,
-        10.0,
+        100.0,
+        40.0,
         "99th percentile of the endpoint's answer time",
-        baseline_value=400.0,
-        baseline_source="Attested by the outreach desk: today's look-up screen",
+        has_baseline=False,
+        source="Measured by the portal at the endpoint; without the model nothing is asked, so there is no baseline",
+        in_percent=False,
     ),
 )
 
