@@ -14,7 +14,7 @@ from demo.steps.filed import file_plan
 from demo.steps.gates import begin_gate, pass_gate
 
 BASELINE_WEEKS = 12
-WEEKS = "nobody called; a twelfth of the validation rows standing for a week, since the data hold no dates"
+WEEKS = "nobody called; a twelfth of the validation rows in the place of a week (the data hold no dates)"
 
 
 def observations(key: str, rows: list[traffic.Row], decisions: list[int]) -> list[float]:
