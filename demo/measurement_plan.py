@@ -41,18 +41,21 @@ def windows(folder: Path) -> dict[str, str]:
     return {name: digest((folder / f"{name}.json").read_bytes()) for name in story.WINDOW_PERCENT}
 
 
-def plan(rows: Mapping[str, str]) -> dict[str, Any]:
-    """All rules: how rows are split, what a label and a wrong decision is, targets, demands and every threshold. rows: see `windows`."""
+def plan(rows: Mapping[str, str], inputs: Mapping[str, str]) -> dict[str, Any]:
+    """All rules that are read back at the end: how rows are split, what a label and a wrong decision is, targets, demands, thresholds.
+
+    rows: see `windows`; inputs: what a run must log as the digest of the windows that it learns from and is measured on.
+    """
     return {
-        "dataset": story.DATASET,
+        "dataset": story.DATASET_SOURCE,
         "split_rule": story.SPLIT_RULE,
-        "window_percent": dict(story.WINDOW_PERCENT),
         "windows": dict(rows),
+        "run_inputs": dict(inputs),
         "high_use_visits": story.HIGH_USE_VISITS,
         "money_usd": {"miss": story.MISS_USD, "false_alarm": story.FALSE_ALARM_USD},
         "kpis": {k.key: _levels(k, k.floor_level, k.target_level) for k in story.KPIS},
         "requirements": dict(story.NFRS),
-        "thresholds": asdict(T),
+        "thresholds": {name: value for name, value in asdict(T).items() if name not in story.OF_THE_TELLING},
     }
 
 
@@ -88,26 +91,33 @@ def used(
 ) -> dict[str, Any]:
     """The same document from what the portal holds of the rules that were really used.
 
-    versions: model versions with the run's params and inputs; kpis by key as defined, baselines the frozen values; configs:
+    rows: of the files that were sent; versions: model versions with the run's params and inputs; kpis by key as defined, baselines the frozen values; configs:
     monitors with kind and config; canary: the rollout; load_tests: all runs. Where several places hold one rule and they differ,
     all of them stand in the document, and it is no longer the plan.
     """
-    made = plan(rows)
-    sources = [json.loads(i["source"])["tags"] for v in versions for i in v["inputs"]]
-    made["split_rule"] = _one(s["split_rule"] for s in sources)
+    logged = [(json.loads(i["source"])["tags"], i["digest"]) for v in versions for i in v["inputs"]]
+    made: dict[str, Any] = {
+        "dataset": _one(tags["dataset"] for tags, _ in logged),
+        "split_rule": _one(tags["split_rule"] for tags, _ in logged),
+        "windows": dict(rows),
+        "run_inputs": {
+            name: _one(digest for tags, digest in logged if tags["window"] == name) for name in {t["window"] for t, _ in logged}
+        },
+    }
     made["high_use_visits"] = _one(int(v["params"]["high_use_visits"]) for v in versions)
     config = {kind: [c["config"] for c in configs if c["kind"] == kind] for kind in monitors()}
     made["money_usd"] = {
         name: _one([*(float(v["params"][f"{name}_usd"]) for v in versions), *(c[f"{name}_cost"] for c in config["cost"])])
         for name in ("miss", "false_alarm")
     }
+    made["kpis"] = {}
     for kpi in story.KPIS:
-        held, base = kpis[kpi.key], baselines[kpi.key]
+        held, base = kpis[kpi.key], baselines.get(kpi.key, 0.0)
         levels = [_level(kpi, held[end], base, planned) for end, planned in (("floor", kpi.floor_level), ("target", kpi.target_level))]
         made["kpis"][kpi.key] = _levels(kpi, *levels) | {"better": held["direction"]}
     named = {"projected_load_rps": "projected_rps"}
     made["requirements"] = {name: float(requirements[named.get(name, name)]) for name in story.NFRS}
-    made["thresholds"] |= {
+    made["thresholds"] = {
         "psi_bound": _one(c["psi_bound"] for c in config["drift"]),
         "psi_bins": _one(c["bins"] for c in config["drift"]),
         "drifted_feature_share": _one(c["drifted_share"] for c in config["drift"]),
@@ -119,6 +129,8 @@ def used(
         "canary_share": canary["steps"][0] / 100,
         "bake_seconds": int(canary["bake_s"]),
         "load_test_seconds": _one(int(r["duration_s"]) for r in load_tests),
+        "load_test_error_share": _one(r["max_error_share"] for r in load_tests),
+        "load_test_seed": _one(r["seed"] for r in load_tests),
     }
     return made
 

@@ -12,6 +12,7 @@ from typing import Final, Literal
 # --- The data and how it is split ---
 
 DATASET: Final = "RAND Health Insurance Experiment, as shipped in statsmodels (statsmodels.datasets.randhie)"
+DATASET_SOURCE: Final = "statsmodels.datasets.randhie"  # logged with each run
 DATASET_LICENCE: Final = "public domain"
 
 HIGH_USE_VISITS: Final = 6  # a member year with this many outpatient visits or more is high use
@@ -66,7 +67,7 @@ FEATURE_MEANING: Final[dict[str, str]] = {
 
 MISS_USD: Final = 200.0  # a high-use year without outreach: care that a call would on average have avoided
 FALSE_ALARM_USD: Final = 40.0  # a call to a member who did not need it: half an hour of a nurse
-DECISIONS_PER_MONTH: Final = 12_000
+DECISIONS_PER_YEAR: Final = 30_000  # at 31,195 USD per 1,000 without any call: about 0.94 million USD at stake
 
 BEFORE: Final = "No outreach: nobody is called at the start of the year."
 RULE_OF_THUMB: Final = "Call every member who rates their health fair or poor or has a physical limitation."
@@ -105,6 +106,8 @@ class Thresholds:
 
 
 THRESHOLDS: Final = Thresholds()
+# How the story checks itself and how often it tries. The portal holds none of it, so it is not of the filed plan.
+OF_THE_TELLING: Final = ("canary_share_confidence", "canary_min_requests", "load_test_tries")
 
 # --- The use case ---
 
@@ -116,10 +119,13 @@ USE_CASE: Final[dict[str, str]] = {
     ),
     "decision": "Whether the outreach desk calls a member at the start of the contract year.",
     "output_users": "Nurses of the outreach desk, through the desk's call list",
-    "risk_tier": "high",
-    "exposure": "large",  # 12,000 decisions a month
-    "purpose": "vital",
-    "risk_reason": "Health data, and a decision about who is offered care. A nurse may skip any call.",
+    "risk_tier": "limited",
+    "exposure": "medium",  # DECISIONS_PER_YEAR: up to 100,000 decisions and up to 1,000,000 USD a year
+    "purpose": "assists",
+    "risk_reason": (
+        "It puts a call list in order; a nurse decides each call and may skip any or add one. Nobody is refused anything by it: care, "
+        "cover and price stay as they are for those who are not called. Medium exposure: 30,000 decisions and less than 1,000,000 USD a year."
+    ),
 }
 
 NFRS: Final[dict[str, float]] = {
@@ -137,7 +143,7 @@ class Person:
 
     name: str
     email: str
-    role: Literal["stakeholder", "approver", "ml_engineer", "auditor", "policy_owner", "admin"]
+    role: Literal["stakeholder", "approver", "ml_engineer", "auditor", "admin"]
     function: Literal["business", "risk", "security", ""] = ""
 
 
@@ -148,7 +154,6 @@ PEOPLE: Final[dict[str, Person]] = {
     "security": Person("Rafael Duarte", "security@gatehouse.example", "approver", "security"),
     "engineer": Person("Elena Petrova", "engineer@gatehouse.example", "ml_engineer"),
     "auditor": Person("Tomasz Nowak", "auditor@gatehouse.example", "auditor"),
-    "policy": Person("Naledi Dube", "policy@gatehouse.example", "policy_owner"),
     "admin": Person("Ines Moreau", "admin@gatehouse.example", "admin"),
 }
 
@@ -184,8 +189,8 @@ INTEGRATIONS: Final[tuple[dict[str, str], ...]] = (
 class Kpi:
     """One KPI. Floor and target are percentages of the frozen baseline, or figures where the baseline is 0.
 
-    `lower_is_better` turns the comparison. `baseline_value` is given only where the baseline is attested
-    (a figure of the desk, not of the data); otherwise it is measured on the validation rows with nobody called.
+    `lower_is_better` turns the comparison. The baseline is measured on the validation rows with nobody called;
+    `has_baseline` is false where there is nothing to measure without the model.
     """
 
     key: str
@@ -196,8 +201,8 @@ class Kpi:
     floor_level: float
     target_level: float
     meaning: str
-    baseline_value: float | None = None
-    baseline_source: str = "Measured: the validation rows as they were, nobody called"
+    has_baseline: bool = True
+    source: str = "Measured: the validation rows as they were, nobody called"
     in_percent: bool = True
 
     def floor(self, baseline: float) -> float:
@@ -248,11 +253,12 @@ KPIS: Final[tuple[Kpi, ...]] = (
         "technical",
         "ms",
         True,
-        25.0,
-        10.0,
+        100.0,
+        40.0,
         "99th percentile of the endpoint's answer time",
-        baseline_value=400.0,
-        baseline_source="Attested by the outreach desk: today's look-up screen",
+        has_baseline=False,
+        source="Measured by the portal at the endpoint; without the model nothing is asked, so there is no baseline",
+        in_percent=False,
     ),
 )
 

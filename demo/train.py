@@ -128,7 +128,7 @@ def register(version: int, *, model_name: str, windows: dict[str, data.Window]) 
             source = CodeDatasetSource(
                 tags={
                     "package": f"statsmodels=={installed('statsmodels')}",
-                    "dataset": "statsmodels.datasets.randhie",
+                    "dataset": story.DATASET_SOURCE,
                     "licence": story.DATASET_LICENCE,
                     "window": window.name,
                     "split_rule": story.SPLIT_RULE,

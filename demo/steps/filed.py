@@ -6,10 +6,14 @@ import base64
 import json
 import subprocess
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from demo import measurement_plan
+import pandas as pd
+from mlflow.data.digest_utils import compute_pandas_digest
+
+from demo import measurement_plan, story, traffic
 from demo.portal import check
 from demo.steps.context import REPO, Context
 from demo.steps.gates import answerer
@@ -23,11 +27,21 @@ def file_plan(ctx: Context, gate: dict[str, Any]) -> None:
     """Put the plan beside an answer of the draft gate, as its answerer would on the page; read it back."""
     items = ctx.engineer.get(f"gates/{gate['id']}/")["attestations"]
     item = next((i for i in items if i["item"] == ITEM), items[0])
-    content = measurement_plan.canonical(measurement_plan.plan(measurement_plan.windows(ctx.rows)))
+    content = measurement_plan.canonical(measurement_plan.plan(measurement_plan.windows(ctx.rows), run_inputs(ctx)))
     body = {"item": item["item"], "name": measurement_plan.FILE, "content": base64.b64encode(content).decode()}
     filed = answerer(ctx, item["owner"]).post(f"gates/{gate['id']}/attachments/", body)
     check(filed["digest"] == measurement_plan.digest(content), "the plan is filed under the digest of its own bytes")
     ctx["plan"] = {"gate": gate["id"], "attachment": filed["id"], "digest": filed["digest"]}
+
+
+def run_inputs(ctx: Context) -> dict[str, str]:
+    """The digests by which mlflow knows the rows that runs learn from and are measured on, worked out here from the dumped windows."""
+    return {name: _mlflow_digest(traffic.load_rows(ctx.rows / f"{name}.json")) for name in ("train", "validation")}
+
+
+def _mlflow_digest(rows: Sequence[traffic.Row]) -> str:
+    frame = pd.DataFrame([r.features for r in rows], columns=list(story.FEATURES), dtype="float64")
+    return str(compute_pandas_digest(frame.assign(high_use=[r.label for r in rows])))
 
 
 def really_used(ctx: Context) -> bytes:
@@ -42,7 +56,7 @@ def really_used(ctx: Context) -> bytes:
         rows=measurement_plan.windows(ctx.rows),
         versions=versions,
         kpis=kpis,
-        baselines={key: k["in_force"]["value"] for key, k in kpis.items()},
+        baselines={key: k["in_force"]["value"] for key, k in kpis.items() if k["in_force"]},
         requirements=auditor.get(f"usecases/{ctx['usecase']}/")["requirements"],
         configs=[m for slug in endpoints for m in auditor.pages("monitors/", endpoint=slug)],
         canary=rollouts[0],

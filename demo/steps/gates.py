@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 from demo import story
@@ -26,7 +24,7 @@ NOTES = {
     "feasible": "Answers in a few milliseconds on one core.",
     "buy_in_business": "The desk's lead wants the pilot and has nurses for it.",
     "buy_in_technical": "The engineer who trained it also runs it, on the portal's own agent.",
-    "buy_in_legal": "Legal read the purpose and the privacy assessment and has no objection to a pilot.",
+    "buy_in_legal": "The owner asked legal, who saw purpose and data and do not object. Limited risk asks for no signature of theirs.",
     "buy_in_sponsor": "The sponsor gave the pilot its budget.",
     "human_oversight": "The nurse sees the suggestion before any call and may skip it.",
     # pilot to production
@@ -52,23 +50,6 @@ SIGNING_WORDS = {
     "risk": "Residual risk accepted for this stage.",
     "security": "Artifact digest and access reviewed.",
 }
-
-
-SHIPPED = Path(__file__).resolve().parents[2] / "apps" / "approvals" / "policies"
-
-
-def publish_policies(ctx: Context) -> None:
-    """What ships for limited risk, published for high risk by the sample's policy owner, who signs it.
-
-    What ships for high risk asks for more people than the sample has (two risk owners, legal) and for a bias audit, which its data
-    cannot give: the columns name no group of people.
-    """
-    for file in ("poc_pilot", "pilot_production", "version"):
-        text = (SHIPPED / f"{file}.yaml").read_text(encoding="utf-8")
-        text = re.sub(r"(?m)^name: ", "name: sample-", re.sub(r"(?m)^tier: \w+$", "tier: high", text))
-        body = {"text": text, "note": "One approver a function; the data name no groups.", "password": ctx.account("policy")["password"]}
-        made = ctx.people["policy"].post("policies/", body, expect=(200, 201))
-        check(made["tier"] == "high" and made["name"].startswith("sample-"), "the sample's own policy is in force for high risk")
 
 
 def answerer(ctx: Context, owner: str) -> Portal:

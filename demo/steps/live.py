@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from math import fsum, isclose
 from typing import Any
 
 from demo import story, traffic
@@ -42,8 +43,7 @@ def drift_and_roll_back(ctx: Context) -> str:
         if d["model_version_label"] == v1["label"] and d["environment"] == "production"
     ]
     check(first and first[0]["live"], "the decision for version 1 still holds")
-    series = ctx.auditor.get(f"kpis/{ctx['kpis']['cost_per_1k_usd']}/series/")
-    check(series, "the KPI has a series to draw")
+    check_series(ctx)
     value = ctx.auditor.get(f"usecases/{ctx['usecase']}/value/")
     check(value["value"] is not None and value["cost"] is not None, f"value with its interval stands against metered cost: {value}")
     rollouts = list(ctx.engineer.pages("rollouts/", endpoint=endpoint["slug"]))
@@ -51,6 +51,40 @@ def drift_and_roll_back(ctx: Context) -> str:
     shift = next(x for x in taken_back["shifts"] if x["kind"] == "roll_back")
     worth = f"{value['value']:,.0f} {value['currency']} so far ({value['low']:,.0f} to {value['high']:,.0f}), run cost {value['cost']:.4f}"
     return f"{worth}; drift found, incident opened, version 1 live again {shift['seconds']:.1f} s after the decision to roll back"
+
+
+def check_series(ctx: Context) -> None:
+    """The cost KPI as its chart draws it: baseline, target and floor as frozen, the rows of each version, and the effect that follows from them."""
+    kpi_id = ctx["kpis"]["cost_per_1k_usd"]
+    planned = next(k for k in story.KPIS if k.key == "cost_per_1k_usd")
+    kpi = ctx.auditor.get(f"kpis/{kpi_id}/")
+    rows = ctx.auditor.get(f"kpis/{kpi_id}/series/")["results"]
+    baseline = kpi["in_force"]
+    before = [r for r in rows if not r["version_label"]]
+    check(
+        sum(r["n"] for r in before) == baseline["n"] and isclose(_mean(before), baseline["value"], rel_tol=1e-9),
+        f"the series begins with the rows of the frozen baseline: {_mean(before)} and {baseline['value']}",
+    )
+    levels = (planned.target(baseline["value"]), planned.floor(baseline["value"]))
+    check(
+        (kpi["target"], kpi["floor"]) == levels, f"target and floor as planned from the baseline: {kpi['target']}, {kpi['floor']}, {levels}"
+    )
+    for version in ctx["versions"].values():
+        since = [r for r in rows if r["version_label"] == version["label"]]
+        effect = ctx.auditor.get(f"kpis/{kpi_id}/effect/", version=version["label"])
+        check(since and effect["n_current"] == sum(r["n"] for r in since), f"the effect of {version['label']} counts its rows: {effect}")
+        better = (baseline["value"] - _mean(since)) / baseline["value"]
+        check(
+            isclose(effect["baseline"], baseline["value"], rel_tol=1e-9) and isclose(effect["improvement"], better, abs_tol=1e-6),
+            f"the effect of {version['label']} is that of the series, {better}: {effect}",
+        )
+        check(
+            effect["improvement_low"] < better < effect["improvement_high"], f"the effect of {version['label']} has its interval: {effect}"
+        )
+
+
+def _mean(rows: list[dict[str, Any]]) -> float:
+    return fsum(r["value"] * r["n"] for r in rows) / sum(r["n"] for r in rows)
 
 
 def export_and_verify(ctx: Context) -> str:

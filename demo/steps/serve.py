@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from demo import measurement_plan, story, traffic
-from demo.portal import check, wait_for
+from demo.portal import JourneyError, check, wait_for
 from demo.steps.context import Context
 from demo.steps.gates import pass_gate
 
@@ -23,20 +27,23 @@ SETTLE_S = 3.0
 CANARY_MARGIN_S = 1.5
 # The pilot's half of the undrifted window; the other half is for the canary.
 PILOT_ROWS = 1_200
+# What mlflow says of an alias that is not set.
+NO_ALIAS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
-def make_endpoint(ctx: Context, environment: str) -> dict[str, Any]:
+def make_endpoint(ctx: Context, environment: str, *, called: str = "", rate_limit_rps: float = 400, burst: int = 800) -> dict[str, Any]:
     """An endpoint of the use case with one caller's key."""
+    called = called or environment
     made = ctx.engineer.post(
         "endpoints/",
         {
             "usecase": ctx["usecase"],
-            "name": f"{ctx['usecase_name']}, {environment}",
+            "name": f"{ctx['usecase_name']}, {called}",
             "environment": environment,
-            "rate_limit_rps": 400,
-            "burst": 800,
+            "rate_limit_rps": rate_limit_rps,
+            "burst": burst,
         },
-        key=f"{ctx.run}-endpoint-{environment}",
+        key=f"{ctx.run}-endpoint-{called}",
     )
     issued = ctx.engineer.post(f"endpoints/{made['slug']}/keys/", {"name": "outreach desk"})
     return {
@@ -97,6 +104,24 @@ def to_pilot(ctx: Context) -> str:
     return f"{v1['label']} answers at {endpoint['url']}"
 
 
+def meet_the_limit(ctx: Context, row: traffic.Row) -> str:
+    """Ask more of an endpoint than its limit allows: the gateway says 429, and when to come again. Its own endpoint, so that no figure is disturbed."""
+    endpoint = make_endpoint(ctx, "pilot", called="trial of the limit", rate_limit_rps=0.2, burst=2)
+    wait_for("the gateway to know the endpoint", lambda: ask(endpoint, row).status_code not in (401, 404), limit_s=20)
+
+    def refused() -> httpx.Response | None:
+        answer = ask(endpoint, row)
+        return answer if answer.status_code == 429 else None
+
+    answer = wait_for("a request beyond the limit to be refused", refused, limit_s=20)
+    check(answer.headers["Content-Type"].startswith("application/problem+json"), "the refusal is a problem document")
+    check(
+        1 <= int(answer.headers["Retry-After"]) <= 5,
+        f"the next request of 0.2 a second is due within 5 s, not {answer.headers['Retry-After']}",
+    )
+    return f"beyond the limit the gateway answers 429, Retry-After {answer.headers['Retry-After']} s"
+
+
 def load_test(ctx: Context) -> str:
     """Step 6: open-loop load at 1x and 10x the projected rate, by the agent; recorded with cost."""
     cards = list(ctx.engineer.pages("rate-cards/"))
@@ -117,7 +142,13 @@ def load_test(ctx: Context) -> str:
         for attempt in range(1, T.load_test_tries + 1):
             run = ctx.engineer.post(
                 "load-tests/",
-                {"deployment": ctx["pilot_deployment"], "multiplier": multiplier, "duration_s": T.load_test_seconds},
+                {
+                    "deployment": ctx["pilot_deployment"],
+                    "multiplier": multiplier,
+                    "duration_s": T.load_test_seconds,
+                    "seed": T.load_test_seed,
+                    "max_error_share": T.load_test_error_share,
+                },
                 key=f"{ctx.run}-load-{multiplier}-{attempt}",
             )
             done = wait_for(f"the load test at {multiplier}x", lambda run=run: _finished(ctx, run), limit_s=60)  # type: ignore[misc]
@@ -181,9 +212,10 @@ def to_production(ctx: Context) -> str:
     make_monitors(ctx, endpoint)
     pass_gate(ctx, "production", version=v2)
     share = canary(ctx, endpoint, control[PILOT_ROWS:], v2)
+    limit = meet_the_limit(ctx, control[0])
     return (
         f"KPI effect {effect['improvement'] * 100:+.1f}% (95% {effect['improvement_low'] * 100:+.1f} to {effect['improvement_high'] * 100:+.1f}), "
-        f"rollback rehearsed in {rehearsal['seconds']:.1f} s; version 1 live, version 2 after a canary that took {share * 100:.1f}% of requests"
+        f"rollback rehearsed in {rehearsal['seconds']:.1f} s; version 1 live, version 2 after a canary that took {share * 100:.1f}% of requests; {limit}"
     )
 
 
@@ -199,12 +231,30 @@ def _rehearsed(ctx: Context, endpoint: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def alias(ctx: Context) -> int | None:
-    """Which version `@production` names, asked of MLflow as any client would."""
-    answer = httpx.get(
-        f"{ctx.stack['mlflow_url']}/api/2.0/mlflow/registered-models/alias",
-        params={"name": ctx.model_name, "alias": "production"}, headers={"Authorization": f"Bearer {ctx.engineer.token}"}, timeout=10, trust_env=False,
-    )  # fmt: skip
-    return int(answer.json()["model_version"]["version"]) if answer.status_code == 200 else None
+    """Which version `@production` names, asked by mlflow's own client."""
+    url = ctx.stack["mlflow_url"]
+    with _environment(MLFLOW_TRACKING_TOKEN=ctx.engineer.token):  # the only way in which the client takes a token
+        try:
+            found = MlflowClient(tracking_uri=url, registry_uri=url).get_model_version_by_alias(ctx.model_name, "production")
+        except MlflowException as error:
+            if error.error_code in NO_ALIAS:
+                return None
+            raise JourneyError(f"{ctx.engineer.who}: @production of {ctx.model_name}: {error}") from error
+    return int(found.version)
+
+
+@contextlib.contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def make_monitors(ctx: Context, endpoint: dict[str, Any]) -> None:

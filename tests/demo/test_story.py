@@ -1,3 +1,4 @@
+from apps.usecases import materiality
 from demo import story
 
 
@@ -8,6 +9,12 @@ def test_the_windows_share_out_every_member() -> None:
 def test_every_feature_has_a_meaning_and_version_one_uses_only_known_ones() -> None:
     assert set(story.FEATURE_MEANING) == set(story.FEATURES)
     assert set(story.MODEL_FEATURES_V1) < set(story.FEATURES)
+
+
+def test_the_tier_is_the_one_that_follows_from_exposure_and_purpose() -> None:
+    used = story.USE_CASE
+    assert materiality.tier_of(used["exposure"], used["purpose"]) == used["risk_tier"] == "limited"
+    assert 1_000 < story.DECISIONS_PER_YEAR <= 100_000, "medium exposure, as docs/reference/risk-tiers.md has it"
 
 
 def test_each_kpi_has_its_target_on_the_better_side_of_its_floor() -> None:

@@ -96,7 +96,9 @@ def make_accounts(stack: Stack) -> list[dict[str, str]]:
 def make_half_way(folder: Path) -> None:
     """Tell the first steps in a new portal and leave its data, stopped, as `folder/data`, its context as `context.json`."""
     stack = fresh_stack(folder / "portal")
-    # Tests are about what happens, not about how fast a busy machine is: ./gatehouse demo keeps to the story's own requirement.
+    # Tests are about what happens, not about how fast a busy machine is: ./gatehouse demo keeps to the story's own requirement,
+    # and so does whatever is written down after this snapshot.
+    own = story.NFRS["latency_p99_ms"]
     story.NFRS["latency_p99_ms"] = LATENCY_P99_MS
     try:
         stack.up(without=NOT_NEEDED_BEFORE)
@@ -106,6 +108,7 @@ def make_half_way(folder: Path) -> None:
         stack.stop()
         stack.snapshot(folder / "data")
     finally:
+        story.NFRS["latency_p99_ms"] = own
         stack.stop()
     context = {"accounts": accounts, "run": portal.ctx.run, "made": portal.ctx.made, "took": portal.took, "said": portal.said}
     (folder / "context.json").write_text(json.dumps(context))
