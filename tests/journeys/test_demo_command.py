@@ -33,7 +33,7 @@ def check(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_a_step_told_to_its_end_ends_with_0_and_no_demo_json_says_ready_before_the_last(portal: RunningPortal, folder: Path) -> None:
     before = portal.count("SELECT count(*) FROM usecases_usecase")
     done = check(folder, "--steps", "1")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0 and "FAILED" not in done.stderr, done.stderr
     assert f"1/{len(journey.STEPS)}  {journey.STEPS[0][0]}" in done.stdout and "is in proof of concept" in done.stdout
     assert "2/" not in done.stdout and "every step was read back from outside" in done.stdout
     assert portal.count("SELECT count(*) FROM usecases_usecase") == before + 1
