@@ -79,15 +79,16 @@ def _discover() -> int:
 
 
 def sweep_frozen() -> int:
-    """Compare what MLflow says of every frozen version that a live decision names with what was frozen; returns how many were asked.
+    """Compare what MLflow says of every frozen version that a decision names with what was frozen, one that is held too; returns how many were asked.
 
     Figures and the list of files are looked at each time, all files by the reading that discovery asks for now and then.
     """
-    digests = decisions.live().exclude(artifact_digest="").values("artifact_digest")
+    digests = decisions.standing().exclude(artifact_digest="").values("artifact_digest")
     rows = list(ModelVersion.objects.filter(artifact_digest__in=digests).select_related("model"))
-    # What a finding holds has no live decision, and is looked at until it is mended.
+    # Whatever becomes of the decision, an open finding is looked at until it is mended.
     rows += [f.version for f in Finding.objects.filter(closed_at=None).exclude(version=None).select_related("version__model")]
-    for row in {row.id: row for row in rows}.values():
+    rows = list({row.id: row for row in rows}.values())
+    for row in rows:
         try:
             check_frozen(row)
         except UpstreamFailed as error:
