@@ -40,6 +40,7 @@ def make_endpoint(ctx: Context, environment: str, *, called: str = "", rate_limi
             "usecase": ctx["usecase"],
             "name": f"{ctx['usecase_name']}, {called}",
             "environment": environment,
+            "slug": f"{ctx['usecase']}-{called}",
             "rate_limit_rps": rate_limit_rps,
             "burst": burst,
         },
@@ -106,7 +107,7 @@ def to_pilot(ctx: Context) -> str:
 
 def meet_the_limit(ctx: Context, row: traffic.Row) -> str:
     """Ask more of an endpoint than its limit allows: the gateway says 429, and when to come again. Its own endpoint, so that no figure is disturbed."""
-    endpoint = make_endpoint(ctx, "pilot", called="trial of the limit", rate_limit_rps=0.2, burst=2)
+    endpoint = make_endpoint(ctx, "pilot", called="limit-trial", rate_limit_rps=0.2, burst=2)
     wait_for("the gateway to know the endpoint", lambda: ask(endpoint, row).status_code not in (401, 404), limit_s=20)
 
     def refused() -> httpx.Response | None:
