@@ -114,8 +114,10 @@ def sealed(settings, tmp_path, usecase):
     frontier, rows = Frontier(), list(Event.objects.order_by("id").values_list("id", "payload"))
     with connection.cursor() as cursor:
         for index, (event_id, payload) in enumerate(rows):
-            frontier.append(leaf_hash(payload))
+            complete = frontier.append(leaf_hash(payload))
             cursor.execute("INSERT INTO audit_leaf VALUES (%s, %s, %s)", [index, event_id, leaf_hash(payload)])
+            for subtree in complete:
+                cursor.execute("INSERT INTO audit_subtree VALUES (%s, %s, %s)", [subtree.level, subtree.position, subtree.root])
         note = sign_checkpoint(
             origin="tests",
             tree_size=len(rows),
