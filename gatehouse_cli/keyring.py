@@ -24,7 +24,7 @@ KEY_PURPOSES = ("order", "seal", "agent")
 
 
 def load_or_make_env(data: DataDir) -> dict[str, Any]:
-    """`env.json`: `{"secret_key", "passwords": {role: ...}, "valkey_password", "ports": {name: int}}`."""
+    """`env.json`: `{"secret_key", "passwords": {role: ...}, "valkey_password", "mlflow_token", "ports": {name: int}}`."""
     if data.env_file.exists():
         try:
             known: dict[str, Any] = json.loads(data.env_file.read_text())
@@ -35,6 +35,7 @@ def load_or_make_env(data: DataDir) -> dict[str, Any]:
     before = json.dumps(known, sort_keys=True)
     known.setdefault("secret_key", secrets.token_urlsafe(48))
     known.setdefault("valkey_password", secrets.token_urlsafe(24))
+    known.setdefault("mlflow_token", secrets.token_urlsafe(24))
     passwords = known.setdefault("passwords", {})
     for role in ("postgres", *LOGIN_ROLES):
         passwords.setdefault(role, secrets.token_urlsafe(24))

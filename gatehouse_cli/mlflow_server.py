@@ -1,13 +1,18 @@
 """MLflow's server in one process.
 
-    python -m gatehouse_cli.mlflow_server PORT
+    python -m gatehouse_cli.mlflow_server PORT [ADDRESS]
 
 `mlflow server` loads all of MLflow and then starts uvicorn, which loads it again: three seconds of a processor and 280 MB
 more, and a child that outlives the command when that is killed. What that command hands to its child is handed on here.
+
+MLflow itself asks nobody who they are. With GATEHOUSE_MLFLOW_TOKEN set, only who shows it (the portal) is answered: other
+people of the same machine reach the port, and would pass by permissions, decisions and the trail.
 """
 
+import hmac
 import os
 import sys
+from typing import Any
 
 from gatehouse_cli.services import LOOPBACK
 
@@ -29,14 +34,46 @@ def configure() -> None:
     initialize_backend_stores(store, store, DEFAULT_ARTIFACTS_URI)
 
 
-def main(port: int) -> None:
+class Guarded:
+    """An ASGI app that answers who shows the token as a bearer token, and everybody asking whether it is well."""
+
+    def __init__(self, app: Any, token: str) -> None:
+        self.app, self.expected = app, f"Bearer {token}".encode()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One connection of ASGI: passed on, or answered 401."""
+        if scope["type"] == "lifespan" or scope.get("path") == "/health" or self._shown(scope):
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        said = b'{"error_code": "UNAUTHENTICATED", "message": "Use the portal\'s address with /mlflow, and a token of the portal."}'
+        headers = [(b"content-type", b"application/json"), (b"www-authenticate", b"Bearer"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": 401, "headers": [*headers, (b"content-length", b"%d" % len(said))]})
+        await send({"type": "http.response.body", "body": said})
+
+    def _shown(self, scope: Any) -> bool:
+        shown = [value for name, value in scope["headers"] if name == b"authorization"]
+        return len(shown) == 1 and hmac.compare_digest(shown[0], self.expected)
+
+
+def app() -> Any:
+    """MLflow's app, guarded where there is a token."""
+    from mlflow.server.fastapi_app import app as mlflow
+
+    token = os.environ.get("GATEHOUSE_MLFLOW_TOKEN", "")
+    return Guarded(mlflow, token) if token else mlflow
+
+
+def main(port: int, address: str = LOOPBACK) -> None:
     """Serve until told to end."""
     # First: MLflow refuses foreign Host headers only where it finds a server loaded.
     import uvicorn
 
     configure()
-    uvicorn.run("mlflow.server.fastapi_app:app", host=LOOPBACK, port=port, loop="uvloop", timeout_graceful_shutdown=3)
+    uvicorn.run("gatehouse_cli.mlflow_server:app", factory=True, host=address, port=port, loop="uvloop", timeout_graceful_shutdown=3)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), *sys.argv[2:3])

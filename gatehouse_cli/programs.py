@@ -28,6 +28,7 @@ class External:
     seal_database_url: str | None = None
     redis_url: str | None = None
     mlflow_url: str | None = None
+    mlflow_token: str = ""
 
     @classmethod
     def from_environment(cls) -> "External":
@@ -40,6 +41,7 @@ class External:
             seal_database_url=get("GATEHOUSE_SEAL_DATABASE_URL") or None,
             redis_url=get("REDIS_URL") or None,
             mlflow_url=get("GATEHOUSE_MLFLOW_URL") or None,
+            mlflow_token=get("GATEHOUSE_MLFLOW_TOKEN") or "",
         )
 
 
@@ -91,6 +93,13 @@ class Layout:
         """MLflow's own address, for the portal only."""
         return self.external.mlflow_url or f"http://{services.LOOPBACK}:{self.port('mlflow')}"
 
+    @property
+    def mlflow_token(self) -> str:
+        """What the portal shows MLflow, without which a private one answers nobody. Empty: nothing is shown."""
+        if self.external.mlflow_url:
+            return self.external.mlflow_token
+        return self.extra_environment.get("GATEHOUSE_MLFLOW_TOKEN", self.env["mlflow_token"])
+
     def database(self, role: str, database: str = "gatehouse") -> str:
         """URL of a database as one of the roles (`postgres`, `gatehouse_owner`, `gatehouse_web`, ...)."""
         external = self.external
@@ -112,6 +121,7 @@ def portal_environment(layout: Layout, process: str, role: str) -> dict[str, str
         "DATABASE_URL": layout.database(role),
         "REDIS_URL": layout.redis_url,
         "GATEHOUSE_MLFLOW_URL": layout.mlflow_url,
+        "GATEHOUSE_MLFLOW_TOKEN": layout.mlflow_token,
         "GATEHOUSE_BASE_URL": layout.base_url,
         "GATEHOUSE_GATEWAY_URL": layout.gateway_url,
         "GATEHOUSE_DATA": str(data.root),
@@ -196,7 +206,7 @@ def programs(layout: Layout, *, gateway_token: str = "") -> list[Program]:
         made.append(Program("valkey", command, {}))
     if not layout.external.mlflow_url:
         port = layout.port("mlflow")
-        variables = services.mlflow_environment(data, layout.database("gatehouse_mlflow", "mlflow"), port)
+        variables = services.mlflow_environment(data, layout.database("gatehouse_mlflow", "mlflow"), port, layout.mlflow_token)
         command = [python, "-m", "gatehouse_cli.mlflow_server", str(port)]
         made.append(Program("mlflow", command, variables))
 

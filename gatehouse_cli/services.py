@@ -138,8 +138,9 @@ def valkey_command(data: DataDir, port: int, password: str, program: Path) -> li
 # MLflow
 
 
-def mlflow_environment(data: DataDir, database_url: str, port: int) -> dict[str, str]:
-    """Variables of the MLflow server (`mlflow_server.py`). `database_url` begins with postgresql:// and holds a password."""
+def mlflow_environment(data: DataDir, database_url: str, port: int, token: str = "") -> dict[str, str]:
+    """Variables of the MLflow server (`mlflow_server.py`). `database_url` begins with postgresql:// and holds a password;
+    who calls without `token` is refused, unless it is empty."""
     return {
         "MLFLOW_BACKEND_STORE_URI": database_url.replace("postgresql://", "postgresql+psycopg://", 1),
         # By this a left-over server is found.
@@ -150,6 +151,7 @@ def mlflow_environment(data: DataDir, database_url: str, port: int) -> dict[str,
         "MLFLOW_SERVER_ALLOWED_HOSTS": f"{LOOPBACK}:{port},localhost:{port}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
+        "GATEHOUSE_MLFLOW_TOKEN": token,
     }
 
 

@@ -15,6 +15,8 @@ DEMO = env.flag("GATEHOUSE_DEMO")
 BASE_URL = env.text("GATEHOUSE_BASE_URL", "http://127.0.0.1:8000").rstrip("/")
 GATEWAY_URL = env.text("GATEHOUSE_GATEWAY_URL", "http://127.0.0.1:8001").rstrip("/")
 MLFLOW_URL = env.text("GATEHOUSE_MLFLOW_URL", "http://127.0.0.1:5000").rstrip("/")
+# What the portal shows MLflow as a bearer token; empty where MLflow asks for none.
+MLFLOW_TOKEN = env.text("GATEHOUSE_MLFLOW_TOKEN", "")
 REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
 CAPTURE_DIR = Path(env.text("GATEHOUSE_CAPTURE_DIR", str(DATA_DIR / "captures")))
 WITNESS_DIR = Path(env.text("GATEHOUSE_WITNESS_DIR", str(DATA_DIR / "witness")))

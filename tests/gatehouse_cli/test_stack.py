@@ -5,13 +5,15 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import psycopg
 import pytest
 import redis
 
-from gatehouse_cli import guard, orphans, postgres, roles
+from gatehouse_cli import guard, orphans, postgres, roles, suite
 from gatehouse_cli.paths import REPO, DataDir
 from gatehouse_cli.stack import AlreadyRunning, Stack, StackError
 
@@ -166,13 +168,38 @@ def test_root_runs_postgres_as_somebody_else_and_opens_no_folder_for_it(stack: S
 def test_no_password_is_on_a_command_line_or_readable_by_others(stack: Stack):
     stack.start("postgres", "valkey")
     env = stack.layout.env
-    secrets = [env["valkey_password"], env["secret_key"], *env["passwords"].values()]
+    secrets = [env["valkey_password"], env["mlflow_token"], env["secret_key"], *env["passwords"].values()]
     for pid in orphans.find(stack.data):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode()
         assert not [secret for secret in secrets if secret in words]
     files = [stack.data.env_file, stack.data.run / "supervisord.conf", stack.data.valkey / "valkey.conf"]
     for path in [*files, *stack.data.keys.glob("*.pem")]:
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_a_private_mlflow_answers_the_portal_alone(stack: Stack):
+    stack.restore(suite.ready_made())
+    stack.start("postgres", "mlflow")
+    url, token = stack.layout.mlflow_url, stack.layout.env["mlflow_token"]
+
+    def asked(path: str, *shown: str) -> int:
+        request = urllib.request.Request(url + path)
+        for value in shown:
+            request.add_header("Authorization", value)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            assert "token of the portal" in error.read().decode()
+            return error.code
+
+    search = "/api/2.0/mlflow/registered-models/search"
+    assert asked(search, f"Bearer {token}") == 200 and asked("/health") == 200
+    for path in (search, "/", "/graphql", "/health/", "/version", "//api/2.0/mlflow/registered-models/search", "/ajax-api/2.0/mlflow/users/current"):
+        assert asked(path) == 401, path
+    for wrong in (token, f"Bearer {token}x", f"bearer {token}", "Bearer ", "Basic YTpi"):
+        assert asked(search, wrong) == 401
+    assert stack.env("web")["GATEHOUSE_MLFLOW_TOKEN"] == token
 
 
 def test_each_role_reaches_its_own_database_only(stack: Stack):

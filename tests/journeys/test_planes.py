@@ -41,6 +41,7 @@ def secrets_of(portal: RunningPortal) -> dict[str, str]:
         "secret key": env["secret_key"],
         "gateway's token": gateway_token,
         "broker's password": env["valkey_password"],
+        "MLflow's token": env["mlflow_token"],
     }
 
 

@@ -45,7 +45,8 @@ def test_the_archive_is_the_folder_whose_digest_was_recorded(ready, download, tm
     folder = tmp_path / "model"
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
         assert {m.name for m in tar} == set(FILES) and all(m.isreg() and m.mtime == 0 for m in tar.getmembers())
-        tar.extractall(folder, filter="data")
+        # The first 3.11 has no `filter` yet; what the archive holds was looked at one line above.
+        tar.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     assert orders.digest_of_folder(folder) == row.artifact_digest
     event = events("registry.artifact.downloaded", row.label)[0]
     assert (event.actor_kind, event.actor_id) == ("agent", "agent:host-1")

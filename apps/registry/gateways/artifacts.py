@@ -9,7 +9,7 @@ import httpx
 
 from apps.core.errors import UpstreamFailed
 from apps.registry.gateways.forward import CHUNK_BYTES
-from apps.registry.gateways.http import OURSELVES, call, client
+from apps.registry.gateways.http import call, client, ourselves
 
 STORE = "/api/2.0/mlflow-artifacts/artifacts"
 MOST_FILES = 10_000
@@ -40,7 +40,7 @@ def _walk(root: str, below: str, found: dict[str, int], depth: int) -> None:
 def stream(root: str, path: str) -> Iterator[bytes]:
     """The bytes of one file, in pieces of at most 256 KiB. Raises UpstreamFailed when it cannot be read to its end."""
     try:
-        with client().stream("GET", f"{STORE}/{quote(f'{root}/{path}')}", headers=OURSELVES) as response:
+        with client().stream("GET", f"{STORE}/{quote(f'{root}/{path}')}", headers=ourselves()) as response:
             if response.status_code != 200:
                 raise UpstreamFailed(f"The artifact store answered {response.status_code} for {path}.")
             yield from response.iter_raw(CHUNK_BYTES)

@@ -100,6 +100,8 @@ def send(
         connection.putrequest(method, f"{home.base}{path}{'?' + query if query else ''}", skip_accept_encoding=True)
         connection.putheader("Accept-Encoding", "identity")
         connection.putheader("User-Agent", "gatehouse")
+        if settings.MLFLOW_TOKEN:
+            connection.putheader("Authorization", f"Bearer {settings.MLFLOW_TOKEN}")
         for name, value in headers.items():
             connection.putheader(name, value)
         if isinstance(content, bytes):

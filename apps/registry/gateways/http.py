@@ -30,14 +30,16 @@ def client() -> httpx.Client:
     return _clients[key]
 
 
-# MLflow takes callers without this header for local ones and offers them more.
-OURSELVES = {"X-Forwarded-For": "127.0.0.1"}
+def ourselves() -> dict[str, str]:
+    """What a call of our own shows: MLflow takes callers without the first for local ones and offers them more."""
+    shown = {"Authorization": f"Bearer {settings.MLFLOW_TOKEN}"} if settings.MLFLOW_TOKEN else {}
+    return {"X-Forwarded-For": "127.0.0.1"} | shown
 
 
 def call(method: str, path: str, *, params: Any = None, json: Any = None) -> dict[str, Any]:
     """One JSON call of our own. NotFound when MLflow knows no such thing; UpstreamFailed otherwise, in words."""
     try:
-        response = client().request(method, path, params=params, json=json, headers=OURSELVES)
+        response = client().request(method, path, params=params, json=json, headers=ourselves())
     except httpx.HTTPError as error:
         raise UpstreamFailed(f"MLflow did not answer ({type(error).__name__}). Start it, or wait until it is back.") from error
     body: Any = None
