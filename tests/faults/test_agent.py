@@ -10,7 +10,7 @@ from .conftest import MakeCopy
 from .counting import assert_deployed_exactly_once, engines
 from .kills import KILLS, InBackground
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.stack, pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.stack, pytest.mark.xdist_group("faults")]
 
 
 def test_an_agent_killed_in_mid_start_adopts_the_engine_it_had_begun(copy: MakeCopy, in_background: InBackground) -> None:

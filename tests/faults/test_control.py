@@ -6,7 +6,7 @@ from .conftest import MakeCopy
 from .counting import assert_deployed_exactly_once
 from .kills import KILLS, InBackground
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.stack, pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.stack, pytest.mark.xdist_group("faults")]
 
 
 def test_control_killed_after_commit_before_send_and_at_every_point_after_deploys_once(copy: MakeCopy, in_background: InBackground) -> None:

@@ -9,7 +9,7 @@ from .conftest import MakeCopy
 from .counting import assert_deployed_exactly_once
 from .kills import KILLS, InBackground, captured_requests
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.stack, pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.stack, pytest.mark.xdist_group("faults")]
 
 
 def test_a_gateway_killed_under_load_has_captured_every_answer_once_and_goes_on(copy: MakeCopy, in_background: InBackground) -> None:

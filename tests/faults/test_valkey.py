@@ -6,7 +6,7 @@ from .conftest import MakeCopy
 from .counting import assert_deployed_exactly_once
 from .kills import KILLS, InBackground
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.stack, pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.stack, pytest.mark.xdist_group("faults")]
 
 
 def test_valkey_killed_with_a_signed_order_in_it_and_wiped_only_delays_the_deployment(copy: MakeCopy, in_background: InBackground) -> None:

@@ -6,7 +6,7 @@ from .conftest import MakeCopy
 from .counting import assert_deployed_exactly_once, assert_whole_trail_verifies
 from .kills import KILLS, InBackground
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.stack, pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.stack, pytest.mark.xdist_group("faults")]
 
 
 def test_web_killed_in_mid_request_answers_the_repeated_requests_as_if_nothing_had_happened(

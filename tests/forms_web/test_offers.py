@@ -57,6 +57,7 @@ def browser(request, make_user, page_of, elena, world):
     return page_of(person)
 
 
+@pytest.mark.long
 def test_no_page_offers_what_is_refused(browser, world):
     pages, forms = _walk(browser)
     # The world's decisions were issued without gates, so their gates' pages are not there.

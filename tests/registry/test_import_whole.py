@@ -8,7 +8,7 @@ import pytest
 
 from gatehouse_cli.paths import REPO
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def test_a_server_is_taken_over_exactly_though_the_import_was_killed():
