@@ -36,7 +36,7 @@ def _rule(layout: dict[str, Any], value: float, label: str, colour: str, dash: s
         {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": value, "y1": value, "line": {"color": colour, "dash": dash, "width": 2}}
     )
     layout["annotations"].append(
-        {"xref": "paper", "x": int(right), "xanchor": "right" if right else "left", "y": value, "yanchor": "top" if right else "bottom", "text": label, "showarrow": False, "bgcolor": "@sheet/0.5", "font": {"color": colour, "size": 11}}
+        {"xref": "paper", "x": int(right), "xanchor": "right" if right else "left", "y": value, "yanchor": "top" if right else "bottom", "text": label, "showarrow": False, "bgcolor": "@sheet/0.6", "font": {"color": colour, "size": 11}}
     )
 
 

@@ -29,6 +29,17 @@
       // On a narrow screen neighbouring events would write over each other: they take turns on three lines.
       if (element.clientWidth < 600) {
         (figure.layout.annotations || []).filter((a) => a.name === "event").forEach((a, i) => { a.yshift = -14 * (i % 3); });
+        // Every other date, level, and room for a legend of several lines under the axis' title.
+        const axis = figure.layout.xaxis;
+        if (axis && axis.tickvals) {
+          for (const key of ["tickvals", "ticktext"]) axis[key] = axis[key].filter((_, i) => i % 2 === 0);
+          axis.tickangle = 0;
+        }
+        if (figure.layout.showlegend) {
+          figure.layout.legend.y = -0.3;
+          figure.layout.margin.b += 50;
+          figure.layout.height += 50;
+        }
       }
       const layout = Object.assign({}, figure.layout, {
         paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
