@@ -20,12 +20,13 @@ CODES = """exit codes:
   1  something is not as it was sealed
   2  wrong arguments, or a file that cannot be used
   3  the whole trail is verified, without a witness
-  4  a range of the trail is verified against a witnessed checkpoint
-  5  a range is verified, without a witness
-  6  single events are verified against a witnessed checkpoint
-  7  single events are verified, without a witness
+  4  a range of the trail is proved against a witnessed checkpoint
+  5  a range is proved, without a witness
+  6  single events are proved against a witnessed checkpoint
+  7  single events are proved, without a witness
   8  what is sealed is unchanged, but older events in the database are not sealed
   9  the database cannot be read
+ 10  it holds no sealed event, so nothing is proved
 """
 
 

@@ -16,6 +16,7 @@ FORMAT = "gatehouse-audit-bundle/1"
 EVENTS, PROOFS, CHECKPOINT, KEY, MANIFEST = "events.jsonl", "proofs.jsonl", "checkpoint", "seal-public-key.json", "manifest.json"
 MAX_LINE_BYTES = 32 * 1024 * 1024
 MAX_SMALL_BYTES = 1024 * 1024
+READ_BYTES = 256 * 1024
 BLOCK = 8192
 # Which event names what by its digest: action -> kind of document, field of `after`. Other fields may hold words that anybody wrote.
 NAMES = {
@@ -48,12 +49,16 @@ def _lines(archive: zipfile.ZipFile, name: str, digest: Any) -> Iterator[bytes]:
         handle = archive.open(name)
     except KeyError as error:
         raise Unreadable(f"the bundle has no {name}") from error
+    rest = b""
     with handle:
-        while line := handle.readline(MAX_LINE_BYTES):
-            if len(line) == MAX_LINE_BYTES:
+        while piece := handle.read(READ_BYTES):
+            digest.update(piece)
+            *lines, rest = (rest + piece).split(b"\n")
+            if len(rest) >= MAX_LINE_BYTES:
                 raise Unreadable(f"a line of {name} in the bundle is too long")
-            digest.update(line)
-            yield line.removesuffix(b"\n")
+            yield from lines
+    if rest:
+        yield rest
 
 
 class Witnessing:

@@ -2,7 +2,9 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from hashlib import sha256
 from operator import itemgetter
 from typing import Any
 
@@ -12,6 +14,7 @@ from verifier.checkpoint import Checkpoint, NotSealed, parse
 from verifier.merkle import Tree, leaf_hash
 from verifier.report import Unreachable, Verdict
 
+Rows = list[tuple[Any, ...]]
 BLOCK = 8192
 POLL_S = 0.5
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # decode() without its two regular expressions
@@ -20,14 +23,25 @@ _OBJECT = itemgetter("type", "id", "label")
 _REST = itemgetter("usecase_id", "decision_id", "request_id")
 
 TABLES = ("audit_event", "audit_leaf", "audit_checkpoint")
-LEAVES = """
-SELECT l.leaf_index, l.leaf_hash, e.payload,
-       l.event_id::text, to_char(e.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+MOMENT = """to_char(e.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+# The three parts of an event's text that its columns stand in, put together from the columns as if nothing in them had to be escaped.
+LEAVES = f"""
+SELECT l.leaf_index, l.leaf_hash, convert_to(e.payload, 'UTF8'), convert_to(
+         '{{"action":"' || e.action || '","actor":{{"id":"' || e.actor_id || '","kind":"' || e.actor_kind || '","label":"' || e.actor_label
+         || '","on_behalf_of":"' || e.on_behalf_of || '"}},"after":', 'UTF8'), convert_to(
+         ',"decision_id":' || coalesce('"' || e.decision_id || '"', 'null') || ',"id":"' || l.event_id || '","object":{{"id":"' || e.object_id
+         || '","label":"' || e.object_label || '","type":"' || e.object_type || '"}},"occurred_at":"' || {MOMENT} || '","reason":"', 'UTF8'),
+       convert_to('","request_id":"' || e.request_id || '","usecase_id":' || coalesce('"' || e.usecase_id || '"', 'null') || ',"v":1}}', 'UTF8')
+FROM audit_leaf l LEFT JOIN audit_event e ON e.id = l.event_id
+ORDER BY l.leaf_index
+"""  # noqa: S608
+COLUMNS = f"""
+SELECT l.leaf_index, l.leaf_hash, e.payload, l.event_id::text, {MOMENT},
        e.action, e.actor_kind, e.actor_id, e.actor_label, e.on_behalf_of,
        e.object_type, e.object_id, e.object_label, e.usecase_id, e.decision_id, e.request_id
 FROM audit_leaf l LEFT JOIN audit_event e ON e.id = l.event_id
-ORDER BY l.leaf_index
-"""
+WHERE l.leaf_index = ANY (%s) ORDER BY l.leaf_index
+"""  # noqa: S608
 CHECKPOINTS = "SELECT tree_size, root, note FROM audit_checkpoint ORDER BY tree_size"
 UNSEALED = "SELECT e.id FROM audit_event e WHERE NOT EXISTS (SELECT 1 FROM audit_leaf l WHERE l.event_id = e.id) LIMIT 100000"
 STILL_UNSEALED = "SELECT count(*) FROM unnest(%s::uuid[]) AS w(id) WHERE NOT EXISTS (SELECT 1 FROM audit_leaf l WHERE l.event_id = w.id)"
@@ -35,6 +49,12 @@ GUARDED = """
 SELECT c.relname FROM pg_class c JOIN pg_trigger t ON t.tgrelid = c.oid
 WHERE c.oid = ANY (ARRAY['public.audit_event'::regclass, 'public.audit_leaf'::regclass, 'public.audit_checkpoint'::regclass])
   AND t.tgenabled = 'A' AND t.tgtype & 56 = 56 GROUP BY c.relname
+"""
+# Whoever asks could be shown other rows: by a policy on the table, or by a table of the same name that a search path finds first.
+FILTERED = "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = ANY (%s) AND relrowsecurity"
+NAMESAKES = """
+SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relname = ANY (%s) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname <> 'public' AND n.nspname NOT LIKE 'pg\\_temp%%' ORDER BY 1
 """
 
 
@@ -44,6 +64,24 @@ def columns_of(payload: str) -> tuple[Any, ...]:
     if end != len(payload):
         raise ValueError("there is something after the event")
     return (event["id"], event["occurred_at"], event["action"], *_ACTOR(event["actor"]), *_OBJECT(event["object"]), *_REST(event))
+
+
+def says_the_same(payload: bytes, prefix: bytes, middle: bytes, suffix: bytes) -> bool:
+    """Whether the text holds these parts where they belong, beyond doubt; False means that it has to be read.
+
+    Without a backslash in the text and with no quotation mark but those around values, no value can reach beyond its place. And with one
+    `occurred_at` there is one place for the middle part: an event may tell of another in its `before` or `after`.
+    """
+    return (
+        payload.startswith(prefix)
+        and payload.endswith(suffix)
+        and middle in payload
+        and b"\\" not in payload
+        and payload.count(b',"occurred_at":"') == 1
+        and prefix.count(b'"') == 24
+        and middle.count(b'"') == (27 if middle.startswith(b',"decision_id":null,') else 29)
+        and suffix.count(b'"') == (9 if suffix.endswith(b':null,"v":1}') else 11)
+    )
 
 
 class DatabaseCheck:
@@ -90,6 +128,10 @@ class DatabaseCheck:
             kind = conn.execute("SELECT relkind::text FROM pg_class WHERE oid = %s::regclass", [f"public.{table}"]).fetchone()[0]
             if kind not in "rp":
                 self.verdict.fail(f"{table} is not a table: something else answers in its place")
+        for (table,) in conn.execute(FILTERED, [list(TABLES)]):
+            self.verdict.fail(f"row security is on for {table}: others may be shown other rows")
+        for (table,) in conn.execute(NAMESAKES, [list(TABLES)]):
+            self.verdict.fail(f"there is a second table {table}: others may be shown that one")
         guarded = {row[0] for row in conn.execute(GUARDED)}
         if bare := sorted(set(TABLES) - guarded):
             self.verdict.notes.append(f"the triggers that make {', '.join(bare)} append-only are not all in force")
@@ -97,12 +139,12 @@ class DatabaseCheck:
             marks.itersize = 1000
             marks.execute(CHECKPOINTS)
             leaves.execute(LEAVES)
-            self._walk(leaves, iter(marks))
+            self._walk(_blocks(leaves), iter(marks), lambda indexes: conn.execute(COLUMNS, [indexes]))
         self.verdict.younger = sum(1 for _ in conn.execute(UNSEALED))
         if self.verdict.younger:
             self.verdict.notes.append(f"{self.verdict.younger} events had not been sealed when the database was read; they are not covered")
 
-    def _walk(self, leaves: Any, marks: Iterator[tuple[int, bytes, str]]) -> None:
+    def _walk(self, blocks: Iterator[Rows], marks: Iterator[tuple[int, bytes, str]], columns: Callable[[list[int]], Any]) -> None:
         """Go through leaves and checkpoints side by side, comparing roots wherever a checkpoint stands."""
         verdict, tree = self.verdict, self.tree
         mark = next(marks, None)
@@ -123,13 +165,23 @@ class DatabaseCheck:
                 mark = next(marks, None)
 
         stops = self._next_stop(mark)
-        for row in _rows(leaves):
-            if row[0] != tree.size + len(buffer):
-                verdict.fail(f"leaf {tree.size + len(buffer)} is missing or stands twice: leaf {row[0]} is in its place")
-            buffer.append(self._check_leaf(row))
-            if tree.size + len(buffer) == stops or len(buffer) == BLOCK:
-                settle()
-                stops = self._next_stop(mark)
+        for block in blocks:
+            unclear: list[int] = []
+            for index, stored, payload, *parts in block:
+                if index != tree.size + len(buffer):
+                    verdict.fail(f"leaf {tree.size + len(buffer)} is missing or stands twice: leaf {index} is in its place")
+                if payload is None or sha256(b"\x00" + payload).digest() != stored or None in parts or not says_the_same(payload, *parts):
+                    unclear.append(index)
+                # The stored hash even where the text is another one, so that one broken event is told from a broken tree.
+                buffer.append(stored or b"")
+                if tree.size + len(buffer) == stops:
+                    settle()
+                    stops = self._next_stop(mark)
+            # However few checkpoints there are, no more than a block is kept.
+            settle()
+            stops = self._next_stop(mark)
+            for row in columns(unclear) if unclear else ():
+                self._read_leaf(row)
         settle()
         while mark is not None:
             verdict.fail(f"a checkpoint covers {mark[0]} events, but only {tree.size} are sealed in the database")
@@ -157,7 +209,7 @@ class DatabaseCheck:
         """Compare one stored checkpoint with its own signature and with the events before it."""
         size, root, note = mark
         try:
-            signed = parse(note, self.keys)
+            signed = parse(note or "", self.keys)
         except NotSealed as error:
             self.verdict.fail(f"the stored checkpoint over {size} events is not valid: {error}")
             return None
@@ -173,29 +225,25 @@ class DatabaseCheck:
             self.verdict.fail(f"the first {size} events do not have the root that was signed for them")
         return signed
 
-    def _check_leaf(self, row: tuple[Any, ...]) -> bytes:
-        """Hash one event and compare its columns. Returns the hash to go on with: the stored one where they differ, so
-        that one broken event is told from a broken tree."""
+    def _read_leaf(self, row: tuple[Any, ...]) -> None:
+        """Look closely at an event whose parts could not be told at a glance."""
         index, stored, payload, event_id = row[:4]
         if payload is None:
             self.verdict.fail(f"event {event_id} (leaf {index}) has been deleted")
-            return bytes(stored)
-        found = leaf_hash(payload.encode())
-        if found != stored:
+            return
+        if leaf_hash(payload.encode()) != stored:
             self.verdict.fail(f"event {event_id} (leaf {index}) is not the text that was sealed")
-            return bytes(stored)
-        try:
+            return
+        true = False
+        with suppress(ValueError, KeyError, TypeError, StopIteration):
             true = columns_of(payload) == row[3:]
-        except (ValueError, KeyError, TypeError, StopIteration):
-            true = False
         if not true:
             self.verdict.fail(f"the query columns of event {event_id} (leaf {index}) do not say what its text says")
-        return found
 
 
-def _rows(cursor: Any) -> Iterator[tuple[Any, ...]]:
+def _blocks(cursor: Any) -> Iterator[Rows]:
     while block := cursor.fetchmany(BLOCK):
-        yield from block
+        yield block
 
 
 def verify_database(url: str, *, witness: Checkpoint | None, keys: list[bytes], wait_s: float) -> Verdict:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 WHOLE, RANGE, SINGLE = "whole trail", "range", "single events"
-OK, BROKEN, USAGE, NOT_WHOLE, UNREACHABLE = 0, 1, 2, 8, 9
+OK, BROKEN, USAGE, NOT_WHOLE, UNREACHABLE, EMPTY = 0, 1, 2, 8, 9, 10
 CODES = {
     (WHOLE, True): OK,
     (WHOLE, False): 3,
@@ -54,7 +54,14 @@ class Verdict:
         """0 for a whole trail with a witness; see CODES."""
         if self.problem_count:
             return BROKEN
-        return NOT_WHOLE if self.unsealed else CODES[self.scope, self.witnessed]
+        if self.unsealed:
+            return NOT_WHOLE
+        return CODES[self.scope, self.witnessed] if self.events else EMPTY
+
+    @property
+    def verified(self) -> bool:
+        """Is the whole trail as it was sealed? A part is proved, never verified."""
+        return self.exit_code in (CODES[WHOLE, True], CODES[WHOLE, False])
 
     @property
     def proved(self) -> str:
@@ -64,12 +71,14 @@ class Verdict:
         seal = f"the checkpoint over {self.size} events signed at {self.sealed_at or 'an unknown time'}"
         if self.unsealed:
             return f"NOT WHOLE. {self.events} events are as sealed, but {self.unsealed} events in the database are not sealed."
+        if not self.events:
+            return "NOTHING TO VERIFY. It holds no sealed event; nothing is proved."
         if self.scope == WHOLE:
             what = f"VERIFIED: the whole trail. All {self.events} events, in this order, none missing and none added, under {seal}."
         elif self.scope == RANGE:
-            what = f"VERIFIED: a range. The {self.events} events {self.first} to {self.last}, none missing between them, are under {seal}."
+            what = f"PROVED, A PART ONLY: a range. The {self.events} events {self.first} to {self.last}, none missing between them, are under {seal}."
         else:
-            what = f"VERIFIED: {self.events} single events. Each is in the trail unchanged, under {seal}. Others may exist."
+            what = f"PROVED, A PART ONLY: {self.events} single events. Each is in the trail unchanged, under {seal}. Others may exist."
         if self.documents is not None:
             unbound = self.documents - len(self.named) - self.listed
             what += f" DOCUMENTS: {len(self.named)} of {self.documents} are what sealed events or signed evidence name;"
@@ -90,7 +99,7 @@ class Verdict:
     def as_json(self) -> dict[str, Any]:
         """The report for programs."""
         return {
-            "verified": not self.problem_count and not self.unsealed,
+            "verified": self.verified,
             "exit_code": self.exit_code,
             "scope": self.scope,
             "witnessed": self.witnessed,

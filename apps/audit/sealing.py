@@ -5,7 +5,6 @@ Checkpoint: C2SP tlog-checkpoint in a C2SP signed note, signed with Ed25519.
 """
 
 import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
@@ -150,8 +149,8 @@ def verify_inclusion(*, leaf: bytes, index: int, size: int, path: Sequence[bytes
         raise SealBroken(f"leaf {index} is not in a tree of {size} leaves")
     fn, sn, result = index, size - 1, leaf
     for step in path:
-        if sn == 0:
-            raise SealBroken("the inclusion proof is too long")
+        if sn == 0 or len(step) != HASH_BYTES:
+            raise SealBroken("the inclusion proof is too long, or a step of it is no hash")
         if fn & 1 or fn == sn:
             result = node_hash(step, result)
             while not fn & 1 and fn:
@@ -176,8 +175,8 @@ def verify_consistency(*, old: int, old_root: bytes, new: int, new_root: bytes, 
     steps = list(path)
     if old & (old - 1) == 0:
         steps.insert(0, old_root)
-    if not steps:
-        raise SealBroken("the consistency proof is empty")
+    if not steps or any(len(step) != HASH_BYTES for step in steps):
+        raise SealBroken("the consistency proof is empty, or a step of it is no hash")
     fn, sn = old - 1, new - 1
     while fn & 1:
         fn, sn = fn >> 1, sn >> 1
@@ -254,9 +253,13 @@ def _signatures(block: str) -> Iterable[tuple[str, bytes]]:
             raise SealBroken("the checkpoint has a line among its signatures that is none")
         name, _, encoded = line.removeprefix(SIGNATURE_MARK).partition(" ")
         try:
-            yield name, base64.b64decode(encoded, validate=True)
-        except binascii.Error as error:
+            blob = base64.b64decode(encoded, validate=True)
+        except ValueError as error:
             raise SealBroken("a signature of the checkpoint is not base64") from error
+        # Several texts decode to the same bytes; one of them is the signature.
+        if base64.b64encode(blob).decode() != encoded:
+            raise SealBroken("a signature of the checkpoint is not base64 as it is written")
+        yield name, blob
 
 
 def read_checkpoint(note: str, keys: Iterable[Ed25519PublicKey]) -> Checkpoint:
@@ -268,7 +271,7 @@ def read_checkpoint(note: str, keys: Iterable[Ed25519PublicKey]) -> Checkpoint:
         raise SealBroken("the text is not a checkpoint")
     try:
         root = base64.b64decode(lines[2], validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise SealBroken("the root of the checkpoint is not base64") from error
     if len(root) != HASH_BYTES:
         raise SealBroken("the root of the checkpoint is not a SHA-256 hash")

@@ -74,7 +74,17 @@ def test_a_consistency_proof_needs_two_sizes_that_are_there(auditor, query, stat
 def test_a_forged_event_gets_no_proof(auditor, sealer, happen, attack):
     events = happen(3)
     settle(sealer)
-    attack(f"UPDATE audit_event SET payload = replace(payload, '\"reason\":\"\"', '\"reason\":\"forged\"') WHERE id = '{events[1].id}'")
+    attack(f'UPDATE audit_event SET payload = replace(payload, \'"reason":""\', \'"reason":"forged"\') WHERE id = \'{events[1].id}\'')
     answer = auditor.get(f"/api/v1/audit/events/{events[1].id}/proof/")
     assert answer.status_code == 500 and answer.json()["code"] == "trail-damaged"
     assert auditor.get(f"/api/v1/audit/events/{events[2].id}/proof/").status_code == 200
+
+
+def test_a_forged_subtree_gives_no_proof_and_the_verifier_believes_none(auditor, sealer, happen, attack, verify):
+    events = happen(300)
+    settle(sealer)
+    attack("UPDATE audit_subtree SET root = decode(repeat('ab', 32), 'hex')")
+    # The last event's path leads over the root of the first 256.
+    answer = auditor.get(f"/api/v1/audit/events/{events[299].id}/proof/")
+    assert answer.status_code == 500 and answer.json()["code"] == "trail-damaged"
+    assert verify()[0] in (0, 8), "what it recomputes is as it was"
