@@ -52,7 +52,7 @@ def run(options: argparse.Namespace, folder: Path) -> None:
     import django
 
     django.setup()
-    from audit import MORE
+    from audit_trail import MORE
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from django.core.management import call_command
     from django.db import connection, transaction

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import sha256
 from operator import itemgetter
@@ -33,7 +34,7 @@ SELECT l.leaf_index, l.leaf_hash, convert_to(e.payload, 'UTF8'), convert_to(
          || '","label":"' || e.object_label || '","type":"' || e.object_type || '"}},"occurred_at":"' || {MOMENT} || '","reason":"', 'UTF8'),
        convert_to('","request_id":"' || e.request_id || '","usecase_id":' || coalesce('"' || e.usecase_id || '"', 'null') || ',"v":1}}', 'UTF8')
 FROM audit_leaf l LEFT JOIN audit_event e ON e.id = l.event_id
-ORDER BY l.leaf_index
+WHERE l.leaf_index > %s ORDER BY l.leaf_index LIMIT {BLOCK}
 """  # noqa: S608
 COLUMNS = f"""
 SELECT l.leaf_index, l.leaf_hash, e.payload, l.event_id::text, {MOMENT},
@@ -91,6 +92,7 @@ class DatabaseCheck:
         self.url, self.witness, self.keys, self.wait_s = url, witness, keys, wait_s
         self.verdict = Verdict(witnessed=witness is not None, witness_size=witness.size if witness else None)
         self.tree = Tree()
+        self.walked = 0
         self._roots_broken = False
         self._origin = witness.origin if witness else None
 
@@ -99,7 +101,6 @@ class DatabaseCheck:
         try:
             with psycopg.connect(self.url, autocommit=True, application_name="gatehouse-verifier", connect_timeout=10) as conn:
                 conn.execute("SET search_path = public")
-                conn.execute("SET cursor_tuple_fraction = 1")
                 conn.execute("SET statement_timeout = 0")
                 lasting = self._wait_for_sealer(conn)
                 conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -135,11 +136,13 @@ class DatabaseCheck:
         guarded = {row[0] for row in conn.execute(GUARDED)}
         if bare := sorted(set(TABLES) - guarded):
             self.verdict.notes.append(f"the triggers that make {', '.join(bare)} append-only are not all in force")
-        with conn.cursor(name="checkpoints") as marks, conn.cursor(name="leaves", binary=True) as leaves:
+        with conn.cursor(name="checkpoints") as marks:
             marks.itersize = 1000
             marks.execute(CHECKPOINTS)
-            leaves.execute(LEAVES)
-            self._walk(_blocks(leaves), iter(marks), lambda indexes: conn.execute(COLUMNS, [indexes]))
+            self._walk(_blocks(conn), iter(marks), lambda indexes: conn.execute(COLUMNS, [indexes]))
+        # Two leaves of one number, or one without, are not where the walk comes by.
+        if (leaves := conn.execute("SELECT count(*) FROM audit_leaf").fetchone()[0]) != self.walked:
+            self.verdict.fail(f"there are {leaves} leaves, of which {self.walked} have a number of their own")
         self.verdict.younger = sum(1 for _ in conn.execute(UNSEALED))
         if self.verdict.younger:
             self.verdict.notes.append(f"{self.verdict.younger} events had not been sealed when the database was read; they are not covered")
@@ -167,6 +170,7 @@ class DatabaseCheck:
         stops = self._next_stop(mark)
         for block in blocks:
             unclear: list[int] = []
+            self.walked += len(block)
             for index, stored, payload, *parts in block:
                 if index != tree.size + len(buffer):
                     verdict.fail(f"leaf {tree.size + len(buffer)} is missing or stands twice: leaf {index} is in its place")
@@ -241,9 +245,18 @@ class DatabaseCheck:
             self.verdict.fail(f"the query columns of event {event_id} (leaf {index}) do not say what its text says")
 
 
-def _blocks(cursor: Any) -> Iterator[Rows]:
-    while block := cursor.fetchmany(BLOCK):
-        yield block
+def _blocks(conn: Any) -> Iterator[Rows]:
+    """All leaves with the parts of their events, in order; the next block is read while one is looked at."""
+
+    def read(after: int) -> Rows:
+        found: Rows = conn.cursor(binary=True).execute(LEAVES, [after], prepare=True).fetchall()
+        return found
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        following = pool.submit(read, -(2**63))
+        while block := following.result():
+            following = pool.submit(read, block[-1][0])
+            yield block
 
 
 def verify_database(url: str, *, witness: Checkpoint | None, keys: list[bytes], wait_s: float) -> Verdict:
