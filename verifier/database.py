@@ -70,9 +70,9 @@ def columns_of(payload: str) -> tuple[Any, ...]:
 def says_the_same(payload: bytes, prefix: bytes, middle: bytes, suffix: bytes) -> bool:
     """Whether the text holds these parts where they belong, beyond doubt; False means that it has to be read.
 
-    Without a backslash in the text no value holds a quotation mark. Then the middle is the last part to begin as it does, between it and the
-    end stands a reason alone, and neither can be cut into values in two ways. The beginning could, as `before` and `after` hold anything, were
-    it not for the number of its quotation marks.
+    Where the text escapes no quotation mark no value holds one, and a value without a backslash is what is written. Then the middle is the
+    last part to begin as it does, between it and the end stands a reason alone, and neither can be cut into values in two ways. The beginning
+    could, as `before` and `after` hold anything, were it not for the number of its quotation marks.
     """
     at = payload.rfind(b',"decision_id":')
     return (
@@ -80,7 +80,7 @@ def says_the_same(payload: bytes, prefix: bytes, middle: bytes, suffix: bytes) -
         and payload.startswith(middle, at)
         and payload.find(b'"', at + len(middle)) == len(payload) - len(suffix)
         and payload.endswith(suffix)
-        and b"\\" not in payload
+        and (b"\\" not in payload or (b"\\" not in prefix + middle + suffix and b'\\"' not in payload))
         and prefix.count(b'"') == 24
     )
 

@@ -166,7 +166,16 @@ def text_of(event):
 
 
 @pytest.mark.parametrize(
-    "change", [{}, {"usecase_id": "u"}, {"decision_id": "d"}, {"reason": "Früh"}, {"after": {"actor": WHO}}, {"before": {"n": [1]}}]
+    "change",
+    [
+        {},
+        {"usecase_id": "u"},
+        {"decision_id": "d"},
+        {"reason": "Früh"},
+        {"reason": "two\nlines"},
+        {"after": {"actor": WHO}},
+        {"before": {"n": [1]}},
+    ],
 )
 def test_an_ordinary_event_is_told_at_a_glance(change):
     event = TOLD | change
