@@ -67,7 +67,9 @@ def kinds_of_events() -> None:
     ]
     with transaction.atomic():
         for n, fields in enumerate(kinds):
-            record("audit.trail.exported", actor=zoe if n == len(kinds) - 1 else anna, **{"obj_type": "usecase", "obj_id": usecase, **fields})
+            record(
+                "audit.trail.exported", actor=zoe if n == len(kinds) - 1 else anna, **{"obj_type": "usecase", "obj_id": usecase, **fields}
+            )
 
 
 def main() -> None:
