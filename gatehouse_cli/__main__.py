@@ -21,7 +21,7 @@ A portal on this machine
   up [--port N] [--data DIR] [--detach]    start an empty portal; asks for the first administrator
   down [--data DIR]                        stop the portal that runs in a data folder
   doctor [--mend] [--json] [--data DIR]    what is installed, running, reachable, wrong, and how to mend it
-  keys list | rotate [--overlap HOURS]     the signing keys and their ages; a new order key, signed by the old one
+  keys list | rotate [agent] [--overlap HOURS]   the signing keys and their ages; a new order or agent key, signed by the old one
   manage COMMAND ...                       a management command of the portal (./gatehouse manage help)
   test [--all] [pytest arguments]          the suite against real services; --all: the tests marked `long` too
   bench [NAME] [arguments]                 measurements; without a name, lists them

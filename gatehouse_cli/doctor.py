@@ -112,7 +112,8 @@ def look_at_keys(data: DataDir) -> Iterator[Finding]:
             state = "accepted until" if age.accepted_until > moment else "refused since"
             yield Finding(f"{age.purpose} key", OK, f"{age.key_id}, rotated out, {state} {age.accepted_until:%Y-%m-%d %H:%M} UTC")
             continue
-        remedy = "./gatehouse keys rotate" if age.purpose == "order" else "docs/how-to/production.md says how."
+        rotates = {"order": "./gatehouse keys rotate", "agent": "./gatehouse keys rotate agent"}
+        remedy = rotates.get(age.purpose, "docs/how-to/production.md says how.")
         fine = age.purpose != "order" or days is None or days <= ROTATE_AFTER_DAYS
         yield judge(f"{age.purpose} key", fine, f"{age.key_id}, {old}", remedy, otherwise=NOTE)
 

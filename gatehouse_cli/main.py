@@ -15,7 +15,7 @@ import psycopg
 from gatehouse_cli import doctor, guard, keyring, machine, portal_runs, roles, suite
 from gatehouse_cli.asuser import CannotChangeUser
 from gatehouse_cli.paths import REPO, DataDir, default_data_dir, venv_bin
-from gatehouse_cli.programs import External
+from gatehouse_cli.programs import HOST_NAME, External
 from gatehouse_cli.say import Refusal, explain, say
 from gatehouse_cli.services import ServiceError
 from gatehouse_cli.stack import STORES, Stack, StackError
@@ -155,17 +155,20 @@ def manage(arguments: list[str]) -> int:
 
 
 def keys(arguments: list[str]) -> int:
-    """The signing keys: `list` shows them with their ages, `rotate` has the order key hand over to a new one."""
+    """The signing keys: `list` shows them with their ages, `rotate` has the order key, or this host's agent key, hand over to a new one."""
     parser = argparse.ArgumentParser(prog="./gatehouse keys", description=keys.__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     listing = verbs.add_parser("list", help="ids and ages; JSON with --json")
     listing.add_argument("--json", action="store_true", help="print them as JSON")
-    rotate = verbs.add_parser("rotate", help="new orders are signed by a new key; agents learn it from the old one's signature")
-    rotate.add_argument("--overlap", type=float, default=24.0, metavar="HOURS", help="hours in which agents still accept the old key (24)")
+    rotate = verbs.add_parser("rotate", help="sign with a new key; the others learn it from the old one's signature")
+    rotate.add_argument("which", nargs="?", choices=("order", "agent"), default="order", help="order: what control signs (the default); agent: this host's reports")
+    rotate.add_argument("--overlap", type=float, default=24.0, metavar="HOURS", help="hours in which the old key still counts (24)")
     for made in (listing, rotate):
         _data_option(made)
     options = parser.parse_args(arguments)
     folder = data_dir(options.data)
+    if options.verb == "rotate" and options.which == "agent":
+        return _rotate_agent_key(DataDir(folder), options.overlap)
     if options.verb == "rotate":
         return manage(["--data", str(folder), "rotate_order_key", "--overlap", str(options.overlap)])
     rows = [
@@ -178,6 +181,16 @@ def keys(arguments: list[str]) -> int:
         print(f"{row['purpose']:6} {row['key_id']}  made {row['created_at'] or 'at an unknown time'}", end="")
         print(f", rotated out, accepted until {row['accepted_until']}" if row["accepted_until"] else "")
     return 0
+
+
+def _rotate_agent_key(data: DataDir, overlap_hours: float) -> int:
+    """Rotate it as any serving host does, then show this portal the hand-over; it would come with the next report too."""
+    key = keyring.private_key_path(data, "agent")
+    command = [str(venv_bin(".venv-agent", "python")), "-m", "celery_worker.agent.own_key", "--key", str(key), "--overlap", str(overlap_hours)]
+    if code := subprocess.run(command, cwd=REPO, check=False).returncode:
+        return code
+    public = str(keyring.public_keys_path(data, "agent"))
+    return manage(["--data", str(data.root), "register_host", "--name", HOST_NAME, "--public-key-file", public])
 
 
 def test(arguments: list[str]) -> int:

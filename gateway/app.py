@@ -190,6 +190,8 @@ class Gateway:
         check_head(call.scope["headers"], self.settings.max_body_bytes)
         if endpoint.rollout is not None:
             self._check_open(call, endpoint, endpoint.rollout)
+        elif call.caller is not None:
+            self.tally.admit(endpoint.id, call.caller.key_id, call.received_at.timestamp())
         if self._in_flight >= self.settings.max_in_flight:
             raise problems.unavailable("overloaded", "Too many requests are under way. Try again shortly.")
         self._in_flight += 1

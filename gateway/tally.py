@@ -37,7 +37,7 @@ class Tally:
         self._changed: set[Key] = set()
 
     def admit(self, endpoint_id: str, key_id: str, now: float) -> None:
-        """One request of an endpoint with a plan was let in; `now` is Unix time."""
+        """One request was let in; `now` is Unix time."""
         self._add((endpoint_id, int(now) // _HOUR_S, key_id, ""), 0)
 
     def refuse(self, endpoint_id: str, slug: str, key_id: str, phase: str, now: float) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from apps.core.canonical import digest_of
 from apps.core.clock import iso, now
 from apps.core.evidence import Check, CheckResult, EvidenceSubject, Parameter, failed, missing, passed
+from apps.deployments import evidence_ending
 from apps.deployments.models import RollbackRehearsal
 
 
@@ -54,6 +55,18 @@ def _rehearsed(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckRes
 
 
 CHECKS: dict[str, Check] = {
+    "deployments.traffic_ended": Check(
+        name="deployments.traffic_ended",
+        title="Nothing of it serves traffic any more",
+        evaluate=evidence_ending.traffic_ended,
+        parameters={"successor": Parameter(bool, True, "an endpoint may go on answering with the version that the successor runs in production")},
+    ),
+    "deployments.callers_gone": Check(
+        name="deployments.callers_gone",
+        title="Nobody calls it any more",
+        evaluate=evidence_ending.callers_gone,
+        parameters={"days": Parameter(int, 30, "days without a request, for a key that is not revoked", 1, 365)},
+    ),
     "deployments.rollback_rehearsed": Check(
         name="deployments.rollback_rehearsed",
         title="A rollback was rehearsed",

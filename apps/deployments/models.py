@@ -390,7 +390,10 @@ class GatewayState(BaseModel):
 
 
 class PhaseTally(BaseModel):
-    """Requests of one key in one hour that one run of a gateway let in (`phase` empty) or turned away until `phase` opens. No evidence."""
+    """Requests of one key in one hour that one run of a gateway let in (`phase` empty) or turned away until `phase` opens.
+
+    A kill of a gateway loses its last seconds: good for who calls and how much, not for billing.
+    """
 
     endpoint = models.ForeignKey(Endpoint, on_delete=models.PROTECT, related_name="phase_tallies")
     run = models.UUIDField()

@@ -6,7 +6,7 @@ from typing import Any
 from apps.core.canonical import digest_of
 from apps.core.clock import now
 from apps.core.evidence import Check, CheckResult, EvidenceSubject, Parameter, failed, missing, passed
-from apps.usecases import materiality, phase_selectors, rules, selectors
+from apps.usecases import evidence_ending, materiality, phase_selectors, rules, selectors
 
 # What an approver reads for the name of a requirement.
 REQUIREMENT_WORDS = {
@@ -135,6 +135,11 @@ CHECKS = {
             {"integrations": Parameter(int, 1, "integration points that must be named", 0, 100)},
         ),
         Check("usecases.materiality", "The risk tier follows from exposure and purpose", _materiality),
+        Check(
+            "usecases.successor_in_production", "What comes after it is there", evidence_ending.successor,
+            {"manual": Parameter(bool, True, "without a successor it passes, because the policy asks people for the manual process")},
+        ),
+        Check("usecases.retention_set", "It is set how long its datasets are kept", evidence_ending.retention_set),
         Check("usecases.requirements", "Non-functional requirements are stated", _requirements),
         Check("usecases.phase_planned", "The rollout phases are planned", _phase_planned),
         Check(

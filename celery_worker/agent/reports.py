@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from celery_worker import orders
 from celery_worker.agent.files import private_folder, sync_folder, write_atomically
 
@@ -25,16 +23,17 @@ SEQUENCE_BLOCK: Final = 1000
 MAX_SPOOLED_REFUSALS: Final = 1000
 
 Send = Callable[[dict[str, Any], float | None], None]
+Sign = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 class Reporter:
-    """Signs, keeps, sends and resends. `send(envelope, expires_s)` raises when the broker cannot be reached."""
+    """Signs, keeps, sends and resends. `sign(payload)` makes the envelope; `send(envelope, expires_s)` raises when the broker cannot be reached."""
 
-    def __init__(self, folder: Path, *, host: str, private_key: Ed25519PrivateKey, send: Send) -> None:
+    def __init__(self, folder: Path, *, host: str, sign: Sign, send: Send) -> None:
         self.folder = private_folder(folder / "spool")
         self._sequence_file = folder / "sequence.json"
         self._host = host
-        self._key = private_key
+        self._sign = sign
         self._send = send
         self._guard = threading.Lock()
         self._wake = threading.Event()
@@ -49,14 +48,14 @@ class Reporter:
             return ""
         payload = self._payload(kind, body)
         name = f"{payload['seq']:016d}.{kind}.{payload['report_id']}.json"
-        envelope = orders.sign(payload, private_key=self._key)
+        envelope = self._sign(payload)
         write_atomically(self.folder / name, json.dumps(envelope).encode("utf-8"))
         self._wake.set()
         return str(payload["report_id"])
 
     def heartbeat(self, body: Mapping[str, Any]) -> None:
         """Sign and send one heartbeat; a lost one is followed by the next, so none is kept."""
-        envelope = orders.sign(self._payload("heartbeat", body), private_key=self._key)
+        envelope = self._sign(self._payload("heartbeat", body))
         self._send(envelope, 15.0)
 
     def acknowledge(self, report_ids: Iterable[str]) -> int:

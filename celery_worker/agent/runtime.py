@@ -10,6 +10,7 @@ from celery import Celery
 
 from celery_worker import orders
 from celery_worker.agent import settings, watch
+from celery_worker.agent.own_key import OwnKey
 from celery_worker.agent.reports import Reporter
 from celery_worker.agent.state import AlreadyRunning, Store
 from celery_worker.agent.work import Host
@@ -42,7 +43,7 @@ class Runtime:
             store.claim()
         except (settings.SettingsError, AlreadyRunning) as error:
             raise SystemExit(f"agent: {error}") from error
-        reporter = Reporter(told.state_dir, host=told.host, private_key=told.private_key, send=self._send)
+        reporter = Reporter(told.state_dir, host=told.host, sign=OwnKey(told.key_path).sign, send=self._send)
         try:
             self._host = Host(told, store, reporter)
         except (ValueError, KeyError, TypeError, orders.OrderRefused) as error:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from celery_worker import orders
 from celery_worker.keys import accepted_until
@@ -23,11 +23,11 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class AgentSettings:
-    """`engine_pythons` maps an engine kind to the interpreter of its own environment."""
+    """`key_path`: the private key that signs its reports. `engine_pythons` maps an engine kind to the interpreter of its own environment."""
 
     host: str
     state_dir: Path
-    private_key: Ed25519PrivateKey = field(repr=False)
+    key_path: Path
     order_keys: Mapping[str, Ed25519PublicKey] = field(repr=False)
     engine_pythons: Mapping[str, Path]
     ready_timeout_s: float = 180.0
@@ -50,7 +50,8 @@ def from_environment(environment: Mapping[str, str] | None = None) -> AgentSetti
     if not _HOST_NAME.fullmatch(host):
         raise SettingsError("GATEHOUSE_AGENT_NAME may hold a-z, 0-9, '.', '-' and '_', at most 63 of them.")
     try:
-        private_key = orders.load_private_key(need("GATEHOUSE_AGENT_KEY"))
+        key_path = Path(need("GATEHOUSE_AGENT_KEY")).absolute()
+        orders.load_private_key(key_path)
     except (OSError, ValueError, TypeError) as error:
         raise SettingsError(f"GATEHOUSE_AGENT_KEY: the agent's private key cannot be read ({error}).") from error
     try:
@@ -65,7 +66,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> AgentSetti
     return AgentSettings(
         host=host,
         state_dir=Path(need("GATEHOUSE_AGENT_STATE")).absolute(),
-        private_key=private_key,
+        key_path=key_path,
         order_keys=order_keys,
         order_keys_until=order_keys_until,
         engine_pythons=pythons,

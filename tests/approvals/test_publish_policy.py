@@ -83,8 +83,8 @@ def test_every_policy_that_ships_is_sound_and_names_only_checks_that_exist():
             computed = {c["check"] for c in body["checks"]}
             assert len(computed) >= 3, f"{stem} would pass on attestations alone"
             assert body["gate"] == "phase" or "registry.digest_known" in computed
-    # What the gates of a model's way ask for among them, at the strictest: everything that is computed for gates.
-    strict = {c["check"] for stem in ("proposal_poc", "poc_pilot_high", "pilot_production_high", "phase") for c in bodies[stem]["checks"]}
+    # What the gates of a use case's way ask for among them, at the strictest: everything that is computed for gates.
+    strict = {c["check"] for stem in ("proposal_poc", "poc_pilot_high", "pilot_production_high", "phase", "production_retired") for c in bodies[stem]["checks"]}
     # A signature by keys that administrators trust is for those who sign their models: their own policies ask for it.
     assert strict == set(checks.all_checks()) - {"registry.signature_verified"}
 
@@ -118,6 +118,43 @@ class TestPublishing:
         call_command("load_policies", verbosity=0)
         assert PolicyVersion.objects.count() == count == 12
         assert Event.objects.filter(action="approvals.policy.published").count() == 12
+
+    def test_a_text_that_shipped_later_is_the_next_version_and_what_was_published_stays(self, tmp_path, capsys):
+        """As in a portal that began with another text under the same number."""
+        old = (SHIPPED / "phase.yaml").read_text().replace("valid_days: 365", "valid_days: 100")
+        (tmp_path / "phase.yaml").write_text(old)
+        call_command("load_policies", dir=tmp_path)
+        first = PolicyVersion.objects.get()
+        before = (first.digest, first.text, first.body)
+        (tmp_path / "phase.yaml").write_text((SHIPPED / "phase.yaml").read_text())
+        call_command("load_policies", dir=tmp_path)
+        assert "rollout-phase 2: published, after 1" in capsys.readouterr().out
+        first.refresh_from_db()
+        assert (first.digest, first.text, first.body) == before and first.version == 1
+        second = selectors.policy_for("phase", "high")
+        assert (second.version, second.body["valid_days"], second.body["version"]) == (2, 365, 2)
+        assert "version: 2\n" in second.text and policy_rules.digest(policy_rules.read(second.text, checks.all_checks())) == second.digest
+        call_command("load_policies", dir=tmp_path)
+        assert "rollout-phase 2: there already" in capsys.readouterr().out and PolicyVersion.objects.count() == 2
+        # Back to what asked for 100 days: one more version, not the first one again.
+        (tmp_path / "phase.yaml").write_text(old)
+        call_command("load_policies", dir=tmp_path)
+        assert [p.body["valid_days"] for p in PolicyVersion.objects.order_by("version")] == [100, 365, 100]
+
+    def test_a_gate_under_way_keeps_the_shipped_version_it_began_under(self, poc_gate, tmp_path):
+        held = poc_gate.policy
+        text = policy("proposal_poc", {"business": 2}, name=held.name, version=held.version)
+        (tmp_path / "p.yaml").write_text(text)
+        call_command("load_policies", dir=tmp_path)
+        poc_gate.refresh_from_db()
+        assert poc_gate.policy == held and selectors.policy_for("proposal_poc", "high").version == held.version + 1
+
+    def test_a_text_that_only_says_it_in_other_words_of_yaml_is_no_new_version(self, tmp_path):
+        call_command("load_policies", verbosity=0)
+        count = PolicyVersion.objects.count()
+        (tmp_path / "phase.yaml").write_text("# Reworded.\n" + (SHIPPED / "phase.yaml").read_text())
+        call_command("load_policies", dir=tmp_path)
+        assert PolicyVersion.objects.count() == count
 
     def test_a_bad_file_stops_loading_by_name(self, tmp_path):
         (tmp_path / "bad.yaml").write_text("name: x")

@@ -18,6 +18,7 @@ from uuid import uuid4
 import pytest
 
 from celery_worker import orders
+from celery_worker.agent.own_key import OwnKey
 from celery_worker.agent.reports import Reporter
 from celery_worker.agent.settings import AgentSettings
 from celery_worker.agent.state import Store
@@ -222,7 +223,7 @@ def agent(keys: Keys, tmp_path: Path, engine_python: Path) -> Iterator[Agent]:
     settings = AgentSettings(
         host=HOST,
         state_dir=tmp_path / "agent",
-        private_key=keys.agent,
+        key_path=keys.folder / "agent.pem",
         order_keys=keys.order_public,
         engine_pythons={"kserve": engine_python},
         ready_timeout_s=60.0,
@@ -230,7 +231,7 @@ def agent(keys: Keys, tmp_path: Path, engine_python: Path) -> Iterator[Agent]:
 
     def make() -> Host:
         store = Store(settings.state_dir)
-        reporter = Reporter(settings.state_dir, host=HOST, private_key=keys.agent, send=unreachable)
+        reporter = Reporter(settings.state_dir, host=HOST, sign=OwnKey(settings.key_path).sign, send=unreachable)
         return Host(settings, store, reporter)
 
     running = Agent(make(), keys, make)

@@ -13,6 +13,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from celery_worker import orders
+from celery_worker.agent.own_key import OwnKey
 from celery_worker.agent.reports import Reporter
 from celery_worker.agent.settings import AgentSettings
 from celery_worker.agent.state import Store
@@ -24,18 +25,17 @@ def die(*_: Any, **__: Any) -> Any:
 
 
 def main(point: str, state_dir: str, key_dir: str, engine_python: str, envelope_file: str) -> None:
-    key = orders.load_private_key(Path(key_dir) / "agent.pem")
     settings = AgentSettings(
         host="test-host",
         state_dir=Path(state_dir),
-        private_key=key,
+        key_path=Path(key_dir) / "agent.pem",
         order_keys=orders.load_public_keys(Path(key_dir) / "order-public.json"),
         engine_pythons={"kserve": Path(engine_python)},
     )
     host = Host(
         settings,
         Store(settings.state_dir),
-        Reporter(settings.state_dir, host="test-host", private_key=key, send=lambda *_: None),
+        Reporter(settings.state_dir, host="test-host", sign=OwnKey(settings.key_path).sign, send=lambda *_: None),
     )
     engine: Any = host.engines["kserve"]
     artifacts: Any = host.artifacts

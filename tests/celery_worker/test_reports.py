@@ -7,6 +7,7 @@ import pytest
 
 from celery_worker import orders
 from celery_worker.agent import reports
+from celery_worker.agent.own_key import OwnKey
 from celery_worker.agent.reports import Reporter
 
 from .conftest import Keys
@@ -32,7 +33,7 @@ def broker() -> Broker:
 
 @pytest.fixture
 def reporter(tmp_path: Path, keys: Keys, broker: Broker) -> Reporter:
-    return Reporter(tmp_path, host="h", private_key=keys.agent, send=broker)
+    return Reporter(tmp_path, host="h", sign=OwnKey(keys.folder / "agent.pem").sign, send=broker)
 
 
 def test_a_report_is_sent_with_back_off_until_it_is_acknowledged(reporter: Reporter, broker: Broker, keys: Keys) -> None:
@@ -59,7 +60,7 @@ def test_a_report_survives_the_agent_and_an_absent_broker(reporter: Reporter, br
     reporter.report("load_test", {"run_id": "r"})
     reporter.send_due(0.0)
     broker.away = False
-    again = Reporter(tmp_path, host="h", private_key=keys.agent, send=broker)
+    again = Reporter(tmp_path, host="h", sign=OwnKey(keys.folder / "agent.pem").sign, send=broker)
     again.send_due(0.0)
     kinds = [orders.verify(envelope, keys=keys.agent_public)["kind"] for envelope in broker.sent]
     assert kinds == ["deployment", "load_test"]
@@ -74,7 +75,7 @@ def test_a_heartbeat_is_not_kept(reporter: Reporter, broker: Broker) -> None:
 def test_numbers_grow_over_a_restart(reporter: Reporter, broker: Broker, tmp_path: Path, keys: Keys) -> None:
     for _ in range(3):
         reporter.heartbeat({})
-    Reporter(tmp_path, host="h", private_key=keys.agent, send=broker).heartbeat({})
+    Reporter(tmp_path, host="h", sign=OwnKey(keys.folder / "agent.pem").sign, send=broker).heartbeat({})
     numbers = [orders.verify(envelope, keys=keys.agent_public)["seq"] for envelope in broker.sent]
     assert numbers == sorted(set(numbers))
 

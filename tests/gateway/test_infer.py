@@ -222,5 +222,5 @@ def test_logs_are_json_and_hold_no_key(gateway: GatewayProcess) -> None:
     lines = [json.loads(line) for line in gateway.log().splitlines()]
     assert any(line["message"] == "refused" and line["status"] == 404 for line in lines)
     assert KEY not in gateway.log()
-    assert KEY.rpartition("_")[2] not in gateway.log()
+    assert KEY.split("_", 2)[2] not in gateway.log()
     assert gateway.portal.token not in gateway.log()

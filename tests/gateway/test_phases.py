@@ -96,6 +96,7 @@ def test_an_endpoint_without_a_plan_serves_everybody(gateway, portal, engine):
     gateway.uses_version(portal.publish(old | {"environment": "production"}))
     assert "rollout" not in old and "groups" not in old["keys"][0], "as snapshots were before there were plans"
     assert gateway.infer("old", key, BODY).status == 200
+    wait_until(lambda: counted(portal).get((key[4:12], "")) == (1, 0), "its caller is counted all the same: who calls is asked when it ends")
 
 
 def test_what_is_let_in_and_turned_away_is_counted_at_the_portal_and_in_the_metrics(serve, portal):

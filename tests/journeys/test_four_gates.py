@@ -15,6 +15,7 @@ from tests.journeys import hands, tutorial
 from tests.journeys.browser import MARKS
 from tests.journeys.portals import RunningPortal, copy_of
 from tests.journeys.walk import Walk
+from tests.journeys.winding_down import wind_down
 
 pytestmark = [*MARKS, pytest.mark.long]
 
@@ -62,6 +63,11 @@ def passed_gates(portal: RunningPortal, usecase: str) -> list[dict[str, Any]]:
 def test_over_rest_alone(own: RunningPortal) -> None:
     own.tell(5, 6, 7)
     ctx = own.ctx
+    early = ctx.engineer.post("gates/", {"usecase": ctx["usecase"], "to_stage": "retired", "note": "Too early."})
+    still = {row["check"]: row["state"] for row in ctx.engineer.get(f"gates/{early['id']}/")["evidence"]}
+    assert (still["deployments.traffic_ended"], still["deployments.callers_gone"], still["usecases.retention_set"]) == ("fail", "fail", "fail")
+    ctx.engineer.post(f"gates/{early['id']}/withdraw/", {"reason": "Wound down first."})
+    wind_down(own, ctx["usecase"])
     retired = pass_gate(ctx, "retired")
     assert retired["to_stage"] == "retired" and set(retired["quorum"]) == {"business", "risk"}
     passed_gates(own, ctx["usecase"])
@@ -86,6 +92,7 @@ def test_with_every_signature_given_in_a_browser(own: RunningPortal, walk: Walk)
     ):  # fmt: skip
         step(walk)
     elena, jonas, mei = walk.window("engineer"), walk.window("business"), walk.window("risk")
+    wind_down(own, tutorial.SLUG)
     gate = hands.begin_gate(elena, tutorial.SLUG, "retired", note="The desk calls by its own list from May.")
     hands.answer_all(elena, gate, tutorial.TYPED["answers"])
     hands.answer_all(jonas, gate, tutorial.TYPED["answers"])

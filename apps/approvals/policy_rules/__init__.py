@@ -1,6 +1,6 @@
 """What a gate policy is: its fields, their defaults, and when it is sound. Pure. The schema is docs/reference/gate-policy.md."""
 
-from apps.approvals.policy_rules.compare import DiffLine, as_text, compared
+from apps.approvals.policy_rules.compare import DiffLine, as_text, compared, same_but_version, with_version
 from apps.approvals.policy_rules.reading import check_staffed, digest, read, short_of
 from apps.approvals.policy_rules.schema import (
     DEFAULTS,
@@ -33,6 +33,8 @@ __all__ = [
     "in_pool",
     "overdue",
     "read",
+    "same_but_version",
     "setting",
     "short_of",
+    "with_version",
 ]  # fmt: skip

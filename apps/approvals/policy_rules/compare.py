@@ -1,7 +1,10 @@
 """Two texts of a policy, line by line. Pure."""
 
 import difflib
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 CONTEXT = 2
 
@@ -36,3 +39,13 @@ def as_text(lines: list[DiffLine]) -> str:
     """The same in the manner of `diff -u`."""
     signs = {"same": " ", "gone": "-", "new": "+"}
     return "\n".join("…" if line.kind == "gap" else f"{signs[line.kind]}{line.text}" for line in lines)
+
+
+def same_but_version(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two bodies ask for the same, whatever their version numbers."""
+    return {**one, "version": 0} == {**other, "version": 0}
+
+
+def with_version(text: str, version: int) -> str:
+    """The text of a sound policy under another version number; every other character stays."""
+    return re.sub(r"^(version\s*:\s*)\d+", rf"\g<1>{version}", text, count=1, flags=re.MULTILINE)

@@ -2,7 +2,7 @@
 
 from apps.approvals.services.delegations import delegate, end_delegation
 from apps.approvals.services.looks import look
-from apps.approvals.services.policies import check_policy, publish_policy
+from apps.approvals.services.policies import check_policy, publish_policy, ship_policy
 from apps.approvals.services.reminders import remind
 from apps.approvals.services.requests import attest, open_gate, request_gate, withdraw
 from apps.approvals.services.signing import revoke_decision, sign_gate
@@ -11,5 +11,5 @@ from apps.approvals.services.waivers import ask_waiver, settle_waiver, sign_waiv
 
 __all__ = [
     "ask_waiver", "attach", "attest", "check_policy", "comment", "delegate", "end_delegation", "look", "open_gate", "publish_policy",
-    "read_attachment", "remind", "request_gate", "revoke_decision", "settle_waiver", "sign_gate", "sign_waiver", "withdraw",
+    "read_attachment", "remind", "request_gate", "revoke_decision", "settle_waiver", "ship_policy", "sign_gate", "sign_waiver", "withdraw",
 ]  # fmt: skip

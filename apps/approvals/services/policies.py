@@ -26,6 +26,25 @@ def check_policy(*, text: str, staffed: bool = True) -> dict[str, Any]:
     return body
 
 
+@transaction.atomic
+def ship_policy(*, actor: Actor, text: str) -> tuple[PolicyVersion, str]:
+    """Publish a policy that ships with the portal; returns (the row in force, what was done in words).
+
+    What was published before never changes: a text that asks for something else is the next version, whatever number it names, and a
+    policy that an owner signed for the gate stays in force (that row is returned). Raises Invalid, Conflict, NotAllowed.
+    """
+    body = check_policy(text=text, staffed=False)
+    if own := selectors.published_by_person(body["gate"], body["tier"]):
+        return own, f"{body['name']} {body['version']}: left out, {own} was published here by {own.printed_name}"
+    there = PolicyVersion.objects.filter(name=body["name"]).order_by("-version").first()
+    if there is not None and policy_rules.same_but_version(there.body, body):
+        return there, f"{there}: there already"
+    if there is not None and body["version"] <= there.version:
+        text = policy_rules.with_version(text, there.version + 1)
+    made, _ = publish_policy(actor=actor, text=text)
+    return made, f"{made}: published" + (f", after {there.version}" if there else "")
+
+
 @sensitive_variables("password", "code")
 @transaction.atomic
 def publish_policy(*, actor: Actor, text: str, password: str = "", code: str = "", note: str = "") -> tuple[PolicyVersion, bool]:

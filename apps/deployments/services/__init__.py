@@ -1,5 +1,6 @@
 """Writes of deployments, one verb each. Web writes what should be; control's tasks make it so."""
 
+from apps.deployments.services.agent_keys import take_handover
 from apps.deployments.services.endpoints import assign_key, create_endpoint, issue_key, revoke_key
 from apps.deployments.services.hosts import register_host
 from apps.deployments.services.key_rotation import finish_key_rotation, rotate_order_key
@@ -39,5 +40,6 @@ __all__ = [
     "stop_deployment",
     "sum_up_refusals",
     "sweep",
+    "take_handover",
     "take_tally",
 ]

@@ -16,7 +16,7 @@ from apps.core.ids import new_id
 from apps.deployments import rules
 from apps.deployments.gateways import keys
 from apps.deployments.models import AgentReport, Deployment, Host, WorkOrder
-from apps.deployments.services import observations, refusals
+from apps.deployments.services import agent_keys, observations, refusals
 from apps.outbox import services as outbox
 from celery_worker import orders
 from celery_worker.orders import OrderRefused
@@ -34,9 +34,10 @@ class Receipt:
 def receive_report(*, envelope: Any) -> Receipt:
     """Take in one signed report, once. A report that is forged, unsigned, or sent for another host is audited and nothing else.
 
-    A report that was seen before is acknowledged again and changes nothing. Never raises for what a message says.
+    A hand-over of the host's own key that travels beside it is taken up first. A report that was seen before is acknowledged again and changes nothing. Never raises for what a message says.
     """
     host = None
+    agent_keys.take_carried(envelope=envelope)
     try:
         host, payload = _authenticate(envelope)
         body, reported_at = _read(payload)

@@ -1,4 +1,4 @@
-"""What gateways count: requests of production endpoints with rollout phases that were let in, or turned away until a phase opens."""
+"""What gateways count: requests by key that were let in, or turned away until a rollout phase opens."""
 
 from datetime import datetime
 from typing import Any

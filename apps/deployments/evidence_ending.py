@@ -1,0 +1,65 @@
+"""What deployments can say when a use case is to end: nothing of it runs any more, and nobody calls it."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Max, Sum
+
+from apps.core.canonical import digest_of
+from apps.core.clock import now
+from apps.core.evidence import CheckResult, EvidenceSubject, failed, passed
+from apps.deployments.models import Deployment, Endpoint, EndpointKey, PhaseTally
+from apps.usecases.models import UseCase
+
+GONE = (Deployment.Observed.UNKNOWN, Deployment.Observed.FAILED, Deployment.Observed.STOPPED, Deployment.Observed.LOST)
+
+
+def traffic_ended(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult:
+    """No endpoint of the use case answers with a version of its own: all is stopped, or what runs is what its successor runs in production."""
+    endpoints = list(Endpoint.objects.filter(usecase_id=subject.usecase_id).order_by("environment", "slug"))
+    rows = Deployment.objects.filter(endpoint__in=endpoints).select_related("endpoint").order_by("endpoint__slug", "id")
+    running = [d for d in rows if d.desired == "running" or d.observed not in GONE]
+    successors = UseCase.objects.filter(predecessor__id=subject.usecase_id)
+    theirs = Deployment.objects.filter(
+        endpoint__usecase__in=successors, endpoint__environment="production", desired="running", role=Deployment.Role.LIVE
+    )
+    known = set(theirs.values_list("artifact_digest", flat=True)) if running and parameters["successor"] else set()
+    own = [d for d in running if d.artifact_digest not in known or d.desired != "running"]
+    more: dict[str, Any] = {
+        "asked": "every deployment of its endpoints is stopped" + (", or runs what the successor runs" if parameters["successor"] else ""),
+        "source": f"/endpoints/{(own or running)[0].endpoint.slug}/" if running else f"/endpoints/{endpoints[0].slug}/" if endpoints else "",
+        "source_digest": digest_of([[str(d.id), d.desired, d.observed in GONE, d.artifact_digest in known] for d in rows]),
+        "figure": float(len(own)), "threshold": 0.0,
+    }  # fmt: skip
+    if own:
+        which = "; ".join(f"{d} on {d.endpoint.slug}" + (", being stopped" if d.desired == "stopped" else "") for d in own[:5])
+        return failed(f"{len(own)} run{'s' if len(own) == 1 else ''}: {which}", "Stop what still runs, on the endpoint's page.", **more)
+    if not endpoints:
+        return passed("it has no endpoint", **more)
+    words = f"nothing of its own runs on {len(endpoints)} endpoint{'' if len(endpoints) == 1 else 's'}"
+    return passed(f"{words}; {len(running)} answer{'s' if len(running) == 1 else ''} as the successor does" if running else words, **more)
+
+
+def callers_gone(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult:
+    """Every caller's key of its endpoints is revoked, or the gateways counted no request of it for so many days."""
+    days = parameters["days"]
+    since = (subject.as_of or now()) - timedelta(days=days)
+    keys = list(EndpointKey.objects.filter(endpoint__usecase_id=subject.usecase_id).select_related("endpoint").order_by("endpoint__slug", "name"))
+    # A call after freezing has to stop the signature, so there is no upper end.
+    told = PhaseTally.objects.filter(endpoint__usecase_id=subject.usecase_id, hour__gte=since - timedelta(hours=1)).order_by()
+    calls = {r["key_prefix"]: r for r in told.values("key_prefix").annotate(last=Max("hour"), let_in=Sum("admitted"), away=Sum("refused"))}
+    valid = [k for k in keys if k.revoked_at is None]
+    used = [k for k in valid if k.prefix in calls and calls[k.prefix]["let_in"] + calls[k.prefix]["away"]]
+    more: dict[str, Any] = {
+        "asked": f"every caller's key revoked, or without a request for {days} days",
+        "source": f"/endpoints/{(used or keys)[0].endpoint.slug}/" if keys else "",
+        # Which keys are used, not how often: every further call would be a change of its own.
+        "source_digest": digest_of([[k.prefix, k.revoked_at, k in used] for k in keys]), "figure": float(len(used)), "threshold": 0.0,
+    }  # fmt: skip
+    if used:
+        named = "; ".join(f"{k.name} on {k.endpoint.slug}, last on {calls[k.prefix]['last']:%Y-%m-%d}" for k in used[:5])
+        return failed(f"{len(used)} in use: {named}", "Tell whoever calls with it the last day, then revoke it on the endpoint's page.", **more)
+    if not keys:
+        return passed("no key was ever issued", **more)
+    revoked = len(keys) - len(valid)
+    return passed(f"{revoked} of {len(keys)} keys revoked" + (f", {len(valid)} without a request for {days} days" if valid else ""), **more)

@@ -1,0 +1,101 @@
+"""What deployments offer to the gate that ends a use case: nothing of it runs, and nobody calls it."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+
+from apps.core import clock
+from apps.core.clock import now
+from apps.core.evidence import EvidenceSubject
+from apps.deployments import services
+from apps.deployments.evidence import CHECKS
+from apps.deployments.models import Deployment, PhaseTally
+from apps.usecases.models import UseCase
+from tests.deployments.world import later
+
+pytestmark = pytest.mark.django_db
+
+
+def run(name, usecase, as_of=None, **parameters):
+    return CHECKS[f"deployments.{name}"].run(EvidenceSubject(usecase_id=str(usecase.id), as_of=as_of), parameters)
+
+
+def test_without_an_endpoint_nothing_serves_and_nobody_calls(usecase):
+    assert (run("traffic_ended", usecase).state, run("traffic_ended", usecase).found) == ("pass", "it has no endpoint")
+    assert (run("callers_gone", usecase).state, run("callers_gone", usecase).found) == ("pass", "no key was ever issued")
+
+
+def test_what_runs_has_to_be_stopped_and_reported_so(stage, usecase, elena):
+    deployment = stage.request(1).to_deployment
+    stage.reconcile(deployment)
+    stage.agent.report(deployment, "ready")
+    running = run("traffic_ended", usecase)
+    assert running.state == "fail" and "1 runs: care-outreach/1 on " in running.found and running.figure == 1.0
+    services.stop_deployment(actor=elena, deployment_id=deployment.id, reason="The use case ends.")
+    stopping = run("traffic_ended", usecase)
+    assert stopping.state == "fail" and "being stopped" in stopping.found
+    Deployment.objects.update(observed="stopped")
+    ended = run("traffic_ended", usecase)
+    assert (ended.state, ended.found, ended.figure) == ("pass", "nothing of its own runs on 1 endpoint", 0.0)
+    assert run("traffic_ended", usecase).digest == ended.digest
+    assert len({running.source_digest, stopping.source_digest, ended.source_digest}) == 3
+
+
+def test_an_endpoint_may_answer_as_the_successor_does(stage, usecase, system, elena, engineer, endpoints, versions):
+    from apps.usecases import services as usecases
+
+    mine = stage.request(1).to_deployment
+    successor = usecases.create_usecase(actor=elena, name="Next", problem="P.", risk_tier="high", sponsor=engineer, currency="USD")
+    theirs = services.create_endpoint(actor=elena, usecase_id=successor.id, environment="production")
+    Deployment.objects.create(
+        endpoint=theirs, model_version=mine.model_version, model_version_label=mine.model_version_label, artifact_digest=mine.artifact_digest,
+        decision_id=uuid.uuid4(), host=mine.host, role="live",
+    )  # fmt: skip
+    assert run("traffic_ended", usecase).state == "fail", "no successor of it"
+    UseCase.objects.filter(id=successor.id).update(predecessor=usecase)
+    result = run("traffic_ended", usecase)
+    assert result.state == "pass" and "1 answers as the successor does" in result.found
+    assert run("traffic_ended", usecase, successor=False).state == "fail"
+
+
+@pytest.fixture
+def key(endpoints, elena):
+    made, _ = services.issue_key(actor=elena, endpoint_id=endpoints().id, name="Nurses' desk")
+    return made
+
+
+def called(key, *, days_ago=0.0, admitted=3, refused=0):
+    hour = (now() - timedelta(days=days_ago)).replace(minute=0, second=0, microsecond=0)
+    PhaseTally.objects.create(endpoint=key.endpoint, run=uuid.uuid4(), hour=hour, key_prefix=key.prefix, admitted=admitted, refused=refused)
+
+
+def test_a_key_that_was_used_lately_is_named_with_the_day(usecase, key):
+    assert run("callers_gone", usecase).state == "pass"
+    called(key, days_ago=3)
+    result = run("callers_gone", usecase)
+    assert result.state == "fail" and result.found == f"1 in use: Nurses' desk on {key.endpoint.slug}, last on {now() - timedelta(days=3):%Y-%m-%d}"
+    assert run("callers_gone", usecase, days=2).state == "pass"
+    called(key, days_ago=1)
+    assert run("callers_gone", usecase).source_digest == result.source_digest, "more calls of the same key are no change"
+
+
+def test_a_request_that_was_turned_away_is_a_caller_too(usecase, key):
+    called(key, admitted=0, refused=1)
+    assert run("callers_gone", usecase).state == "fail"
+
+
+def test_a_revoked_key_is_nobodys(usecase, key, elena):
+    called(key)
+    services.revoke_key(actor=elena, key_id=key.id)
+    result = run("callers_gone", usecase)
+    assert (result.state, result.found) == ("pass", "1 of 1 keys revoked")
+
+
+def test_a_call_after_the_evidence_was_frozen_changes_it(usecase, key):
+    frozen = now()
+    before = run("callers_gone", usecase, as_of=frozen)
+    with clock.fixed(later(timedelta(days=2).total_seconds())):
+        assert run("callers_gone", usecase, as_of=frozen).digest == before.digest
+        called(key)
+        assert run("callers_gone", usecase, as_of=frozen).state == "fail"
