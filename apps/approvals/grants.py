@@ -9,6 +9,7 @@ GRANTS = {
     "approvals_attachment": {"gatehouse_app": ["SELECT", "INSERT"]},
     "approvals_waiver": {"gatehouse_app": ["SELECT", "INSERT", "UPDATE"]},
     "approvals_look": {"gatehouse_app": ["SELECT", "INSERT", "UPDATE", "DELETE"]},
+    "approvals_evidencewatch": {"gatehouse_app": ["SELECT", "INSERT", "UPDATE", "DELETE"]},
     "approvals_reminder": {"gatehouse_app": ["SELECT", "INSERT"]},
     "approvals_signature": {"gatehouse_app": ["SELECT", "INSERT", "UPDATE"]},
 }

@@ -13,6 +13,7 @@ from apps.accounts import selectors as accounts
 from apps.accounts.models import RoleAssignment, User
 from apps.approvals import documents, look_rules, looks, policy_rules, rules, talk_rules, waiver_rules
 from apps.approvals.models import Attachment, Attestation, Comment, Delegation, Gate, GateQuerySet, Look, PolicyVersion, Signature, Waiver
+from apps.approvals.seats import Seat, approvers, seats
 from apps.core.actor import Actor, Function, Role
 from apps.core.clock import now
 from apps.core.errors import DomainError, NotFound
@@ -125,7 +126,7 @@ def gates(actor: Actor, *, usecase_id: Any = None, state: str = "", waiting: boo
     if state:
         rows = rows.filter(state=state)
     valid = Prefetch("signatures", Signature.objects.filter(void_at=None).order_by("signed_at"), to_attr="valid_signatures")
-    related = ("usecase", "policy", "model_version__model", "requested_by", "opened_by", "phase")
+    related = ("usecase", "policy", "model_version__model", "requested_by", "opened_by", "phase", "watch")
     return rows.select_related(*related).defer("evidence_text").prefetch_related(valid).order_by("-id")
 
 
@@ -173,7 +174,7 @@ def count_waiting_on(actor: Actor) -> int:
 def gate(actor: Actor, gate_id: Any) -> Gate:
     """One visible gate with all that its page shows, or NotFound."""
     rows = Gate.objects.visible_to(actor).select_related(
-        "usecase__owner", "usecase__sponsor", "policy", "model_version__model", "requested_by", "opened_by", "decision", "phase__owner"
+        "usecase__owner", "usecase__sponsor", "policy", "model_version__model", "requested_by", "opened_by", "decision", "phase__owner", "watch"
     )
     answers = Prefetch("attestations", Attestation.objects.select_related("by").order_by("at"))
     signed = Prefetch("signatures", Signature.objects.select_related("signer").order_by("signed_at"))
@@ -187,16 +188,6 @@ def asks_credentials(actor: Actor, gate_id: Any) -> bool:
     """Whether signing this visible gate asks for credentials; NotFound when it is not visible."""
     found: Gate = Gate.objects.visible_to(actor).select_related("policy").one("gate", id=gate_id)
     return found.policy.e_signature
-
-
-@dataclass(frozen=True, slots=True)
-class Seat:
-    """One function of the quorum: how many sign, who has, how many are still wanted."""
-
-    function: str
-    needed: int
-    signatures: list[Signature]
-    wanted: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,17 +242,13 @@ def gate_page(actor: Actor, gate_id: Any) -> GatePage:
         current = {"checks": documents.evaluate(found, as_of=None), "attestations": documents.attested(found)}
     shown = document or current
     valid = [s for s in found.signatures.all() if s.void_at is None]
-    approving = [s for s in valid if s.meaning == "approved"]
-    quorum = found.policy.quorum
-    seats = []
-    for function, needed in quorum.items():
-        given = [s for s in approving if s.function == function]
-        seats.append(Seat(function, needed, given, max(needed - len(given), 0)))
     may_change = usecases.may_change(actor, found.usecase_id)
     changes = rules.changes(document, current) if found.state == Gate.State.OPEN else []
     is_open = found.state == Gate.State.OPEN and actor.user_id is not None
     standing_in = list(delegated_to(actor.user_id).select_related("delegator")) if is_open else []
-    functions, why_not = _my_signature(actor, found, valid, changes, standing_in)
+    people = approvers(found)
+    known = {str(p.id): p for held in people.values() for p in held}
+    functions, why_not = _my_signature(actor, found, valid, changes, standing_in, known)
     theirs = actor.user_id is not None and actor.user_id in {str(found.opened_by_id), str(found.requested_by_id)}
     draft = found.state == Gate.State.DRAFT
     signs = bool(functions) or (actor.has_role(Role.APPROVER) and waiver_rules.SIGNER in actor.functions)
@@ -270,7 +257,7 @@ def gate_page(actor: Actor, gate_id: Any) -> GatePage:
     asks_code = signs and accounts.has_second_factor(actor.user_id)
     return GatePage(
         gate=found, question=found.policy.body["question"], evidence=shown["checks"], attestations=shown["attestations"],
-        passing=sum(c["state"] == "pass" for c in shown["checks"]), open_points=rules.failing(shown), seats=seats,
+        passing=sum(c["state"] == "pass" for c in shown["checks"]), open_points=rules.failing(shown), seats=seats(actor, found, valid, people),
         voided=[s for s in found.signatures.all() if s.void_at is not None], refusals=[s for s in valid if s.meaning in ("rejected", "stopped", "rebuild")],
         abstained=[s for s in valid if s.meaning == "abstain"], waivers=list(found.waivers.all()),
         changes=changes, my_functions=functions, why_not=why_not, asks_code=asks_code,
@@ -311,7 +298,7 @@ def _my_items(actor: Actor, found: Gate, may_change: bool) -> list[str]:
 
 
 def _my_signature(
-    actor: Actor, found: Gate, valid: list[Signature], changes: list[dict[str, str]], standing_in: list[Delegation]
+    actor: Actor, found: Gate, valid: list[Signature], changes: list[dict[str, str]], standing_in: list[Delegation], known: dict[str, User]
 ) -> tuple[list[str], str]:
     """(functions the reader may sign in now, or why not). The signing service checks all of it again."""
     if found.state != Gate.State.OPEN or actor.user_id is None:
@@ -325,7 +312,7 @@ def _my_signature(
         return [], f"This gate asks for {', '.join(quorum)}; you sign for {', '.join(sorted(actor.functions))}."
     if any(str(s.signer_id) == actor.user_id for s in valid):
         return [], "You have signed this gate."
-    me = User.objects.get(id=actor.user_id)
+    me = known.get(actor.user_id) or User.objects.get(id=actor.user_id)
     voices = {f: {me.email} if f in actor.functions else set() for f in held}
     for row in standing_in:
         voices.get(row.function, set()).add(row.delegator.email)

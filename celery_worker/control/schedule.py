@@ -8,6 +8,7 @@ DISCOVER_EVERY_S = 300.0
 SWEEP_EVERY_S = 60.0
 SWEEP_ACCOUNTS_EVERY_S = 600.0
 REMIND_EVERY_S = 600.0
+WATCH_EVIDENCE_EVERY_S = 60.0
 PREPARE_EVERY_S = 3.0
 
 
@@ -21,6 +22,7 @@ def entries() -> dict[str, dict[str, Any]]:
         "deliver_notices": settings.NOTICES_EVERY_S,
         "sweep": SWEEP_EVERY_S,
         "remind": REMIND_EVERY_S,
+        "watch_evidence": WATCH_EVIDENCE_EVERY_S,
         "prepare_packs": PREPARE_EVERY_S,
         "sweep_accounts": SWEEP_ACCOUNTS_EVERY_S,
     }

@@ -198,6 +198,12 @@ def prepare_packs() -> None:
             return
 
 
+@task("watch_evidence")
+def watch_evidence() -> None:
+    """See whether the evidence of open gates has changed since they were requested."""
+    approvals.watch_evidence(actor=HOUSE)
+
+
 @task("remind")
 def remind() -> None:
     """Tell of approvals that end and gates that wait; suspend what stood on a waiver that ran out."""

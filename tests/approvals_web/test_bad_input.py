@@ -53,7 +53,7 @@ def circle(w):
 
 # what: (request, field, words of the remedy)
 CASES = {
-    "unknown check": (lambda w: publish(good(checks=[{"check": "kpis.perfect"}])), "checks[0].check", "Known: deployments.rollback_rehearsed"),
+    "unknown check": (lambda w: publish(good(checks=[{"check": "kpis.perfect"}])), "checks[0].check", "Known: deployments.callers_gone"),
     "unknown parameter": (lambda w: publish(good(checks=[{"check": "kpis.defined", "with": {"most": 3}}])), "checks[0].with", "Known: minimum, maximum"),
     "bad YAML": (lambda w: publish("name: [x\ngate: y"), "line 2", "this is not YAML"),
     "no mapping": (lambda w: publish("- a"), "text", "mapping"),

@@ -294,3 +294,13 @@ def test_over_rest(api, owner, risk):
     assert api(risk).post(path, {"grant": True, "password": PASSWORD}).json()["state"] == "signed"
     assert client.get("/api/v1/usecases/triage/").json()["risk_tier"] == "limited"
     assert [r["state"] for r in client.get("/api/v1/usecases/triage/tier-exceptions/").json()["results"]] == ["signed"]
+
+
+def test_what_waits_for_a_risk_owner_is_listed_over_rest(api, said, owner, risk, actor_of):
+    row = ask(actor_of(owner), said)
+    (waiting,) = api(risk).get("/api/v1/tier-exceptions/").json()["results"]
+    assert (waiting["id"], waiting["usecase"], waiting["tier"], waiting["state"]) == (str(row.id), said.slug, "limited", "asked")
+    assert waiting["usecase_name"] == said.name and waiting["reason"] == row.reason
+    assert api(owner).get("/api/v1/tier-exceptions/").json()["results"] == [], "they asked for it"
+    sign(actor_of(risk), row)
+    assert api(risk).get("/api/v1/tier-exceptions/").json()["results"] == []

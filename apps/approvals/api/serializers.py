@@ -65,13 +65,14 @@ class GateSerializer(serializers.ModelSerializer):
     phase = serializers.SerializerMethodField()
     quorum = serializers.SerializerMethodField()
     wanted = serializers.SerializerMethodField()
+    evidence_changes = serializers.SerializerMethodField()
 
     class Meta:
         model = Gate
         fields = [
             "id", "usecase", "kind", "from_stage", "to_stage", "environment", "model_version", "phase", "policy", "state", "note", "opened_by",
-            "requested_by", "requested_at", "due_at", "frozen_at", "evidence_digest", "quorum", "wanted", "decided_at", "decision_id",
-            "created_at",
+            "requested_by", "requested_at", "due_at", "frozen_at", "evidence_digest", "evidence_changes", "quorum", "wanted", "decided_at",
+            "decision_id", "created_at",
         ]  # fmt: skip
 
     def get_usecase(self, gate: Gate) -> dict[str, str]:
@@ -94,6 +95,11 @@ class GateSerializer(serializers.ModelSerializer):
     def get_quorum(self, gate: Gate) -> dict[str, int]:
         """Function -> signatures asked for."""
         return gate.policy.quorum
+
+    def get_evidence_changes(self, gate: Gate) -> dict[str, Any] | None:
+        """How much of the frozen evidence reads otherwise by now: {count, first, since, checked_at}, as the portal last saw; null unless open."""
+        watch = getattr(gate, "watch", None) if gate.state == Gate.State.OPEN else None
+        return {"count": watch.changes, "first": watch.first, "since": watch.changed_at, "checked_at": watch.checked_at} if watch else None
 
     def get_wanted(self, gate: Gate) -> dict[str, int]:
         """Function -> signatures still wanted."""
@@ -121,6 +127,9 @@ class SeatSerializer(serializers.Serializer):
     needed = serializers.IntegerField()
     wanted = serializers.IntegerField()
     signatures = SignatureSerializer(many=True)
+    of = serializers.IntegerField(help_text="people who approve for it, or whom the policy names")
+    named = serializers.BooleanField(help_text="the policy names them")
+    may_sign = serializers.ListField(child=serializers.CharField(), help_text="names of those who may still sign, delegates aside")
 
 
 class CheckRowSerializer(serializers.Serializer):

@@ -5,6 +5,7 @@ from typing import Any
 
 from apps.approvals import look_rules, selectors
 from apps.approvals.models import Look
+from apps.approvals.services import watching
 from apps.core.actor import Actor
 from apps.core.canonical import canonical_json
 from apps.core.clock import now
@@ -16,6 +17,8 @@ def look(*, actor: Actor, gate_id: Any) -> selectors.GatePage:
     A convenience of one reader, so nothing goes to the trail. Raises NotFound.
     """
     page = selectors.gate_page(actor, gate_id)
+    if page.gate.state == page.gate.State.OPEN and watching.is_news(page.gate, page.changes):
+        watching.note(page.gate, page.changes)
     if actor.user_id is None:
         return page
     moment, last = now(), page.look

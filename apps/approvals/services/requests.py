@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from apps.accounts.models import User
 from apps.approvals import documents, rules, selectors
 from apps.approvals.models import Attestation, Gate
-from apps.approvals.services import news
+from apps.approvals.services import news, watching
 from apps.audit import services as audit
 from apps.core.actor import Actor
 from apps.core.canonical import canonical_json, sha256_hex
@@ -186,6 +186,8 @@ def request_gate(*, actor: Actor, gate_id: Any) -> Gate:
         obj_label=str(gate), usecase_id=str(gate.usecase_id),
         after={"evidence_digest": gate.evidence_digest, "due_at": gate.due_at, "quorum": gate.policy.quorum, "voided": voided},
     )  # fmt: skip
+    if again:
+        watching.note(gate, [])
     news.requested(actor, gate, again=again, voided=voided)
     return gate
 

@@ -39,6 +39,12 @@ class InboxRow:
     looked_at: datetime | None = None
     news: str = ""
 
+    @property
+    def changes(self) -> int:
+        """How much of its evidence has changed since the request, as the portal last saw."""
+        watch = getattr(self.gate, "watch", None) if self.gate.state == Gate.State.OPEN else None
+        return watch.changes if watch else 0
+
 
 @dataclass(slots=True)
 class Inbox:
@@ -50,6 +56,11 @@ class Inbox:
     others: list[InboxRow]
     decided: list[Gate]
     after: str = ""
+
+    @property
+    def changed(self) -> int:
+        """Gates of the page whose evidence has changed since the request."""
+        return sum(bool(row.changes) for row in (*self.sign, *self.answer, *self.mine, *self.others))
 
 
 def inbox(actor: Actor, after: str = "") -> Inbox:

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from apps.core.api import actor_of
 from apps.core.doors import durable
 from apps.core.forms import given
-from apps.core.rest import View, listed, operation
+from apps.core.rest import ListView, View, listed, operation
 from apps.usecases import doors, selectors, services
 from apps.usecases.models import RiskTier, TierException
 
@@ -27,6 +27,16 @@ class TierExceptionSerializer(serializers.ModelSerializer):
             "id", "exposure", "purpose", "from_tier", "tier", "reason", "state", "asked_by", "asked_at", "printed_name", "method", "comment",
             "signed_at", "ended_at", "end_reason",
         ]  # fmt: skip
+
+
+class WaitingTierSerializer(TierExceptionSerializer):
+    """A lower tier that waits for a risk owner, with its use case."""
+
+    usecase = serializers.CharField(source="usecase.slug", help_text="slug of the use case")
+    usecase_name = serializers.CharField(source="usecase.name")
+
+    class Meta(TierExceptionSerializer.Meta):
+        fields = ["usecase", "usecase_name", *TierExceptionSerializer.Meta.fields]
 
 
 class AskTierSerializer(serializers.Serializer):
@@ -69,6 +79,18 @@ class TierExceptionsView(View):
         usecase = selectors.usecase(actor, ref)
         row = services.ask_tier(actor=actor, usecase_id=usecase.id, **given(AskTierSerializer, request))
         return Response(TierExceptionSerializer(row).data, status=status.HTTP_201_CREATED)
+
+
+class WaitingTiersView(ListView):
+    """Lower tiers that wait for the caller's signature."""
+
+    lists = "List the lower risk tiers that wait for your signature as a risk owner, newest first."
+
+    serializer_class = WaitingTierSerializer
+
+    def get_queryset(self) -> Any:
+        """Neither the caller's own use cases nor what they asked for."""
+        return TierException.objects.none() if getattr(self, "swagger_fake_view", False) else selectors.tiers_to_sign(actor_of(self.request))
 
 
 @method_decorator(sensitive_post_parameters("password"), name="dispatch")

@@ -18,6 +18,7 @@ urlpatterns = [
     path("phases/<uuid:phase_id>/close/", phases.ClosePhaseView.as_view()),
     path("usecases/<str:ref>/moves/", views.MovesView.as_view()),
     path("usecases/<str:ref>/tier-exceptions/", tiers.TierExceptionsView.as_view()),
+    path("tier-exceptions/", tiers.WaitingTiersView.as_view()),
     path("tier-exceptions/<uuid:exception_id>/signature/", tiers.TierSignatureView.as_view()),
     path("usecases/<str:ref>/hold/", views.HoldView.as_view()),
     path("usecases/<str:ref>/resume/", views.ResumeView.as_view()),
