@@ -39,18 +39,18 @@ def first_since_each(action: str, asked: dict[str, tuple[Any, int]], *, at: date
         return {key: json.loads(payload) for key, payload in cursor.fetchall()}
 
 
-def last_of_each(action: str, object_ids: Sequence[Any], *, at: datetime, number: str = "", most: int | None = None) -> dict[str, Facts]:
-    """Object id -> its newest event of an action by `at`. With `most`, the newest whose `after` names a `number` up to that."""
+def last_of_each(action: str | Sequence[str], object_ids: Sequence[Any], *, at: datetime, number: str = "", most: int | None = None) -> dict[str, Facts]:
+    """Object id -> its newest event of an action (or of any of several) by `at`. With `most`, the newest whose `after` names a `number` up to that."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
             SELECT o.id, e.payload FROM unnest(%s::text[]) AS o (id) CROSS JOIN LATERAL (
                 SELECT payload FROM audit_event
-                WHERE object_id = o.id AND action = %s AND occurred_at <= %s
+                WHERE object_id = o.id AND action = ANY(%s) AND occurred_at <= %s
                   AND (%s::bigint IS NULL OR (payload::json->'after'->>%s)::bigint <= %s)
                 ORDER BY audit_event.id DESC LIMIT 1
             ) e
             """,
-            [[str(i) for i in object_ids], action, at, most, number, most],
+            [[str(i) for i in object_ids], [action] if isinstance(action, str) else list(action), at, most, number, most],
         )
         return {object_id: json.loads(payload) for object_id, payload in cursor.fetchall()}

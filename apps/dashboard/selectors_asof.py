@@ -6,56 +6,24 @@ revocations and holds, signatures, stage moves. Today's state of a deployment is
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import QuerySet
 
-from apps.approvals.models import Gate, Signature
 from apps.audit import past
 from apps.audit import selectors as audit
 from apps.core.actor import Actor
 from apps.core.clock import iso, now
 from apps.core.errors import Invalid
-from apps.decisions import selectors as decisions
-from apps.decisions.models import Decision
+from apps.dashboard.selectors_asof_decisions import Decided, decided
+from apps.dashboard.selectors_asof_phases import PhaseThen, open_to, phases
 from apps.deployments.models import Deployment, Endpoint, WorkOrder
 from apps.usecases import selectors as usecases
 from apps.usecases.models import StageMove
 
 CHANGED, TAKEN_UP, PUBLISHED = "deployments.traffic.changed", "deployments.routing.taken_up", "deployments.routing.published"
-
-
-@dataclass(frozen=True, slots=True)
-class Signed:
-    """A signature that was valid then."""
-
-    name: str
-    function: str
-    meaning: str
-    signed_at: str
-    on_behalf_of: str
-    method: str
-    evidence_digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """The decision an engine had been started under. `why_not` is empty when it held then, else the sentence that says why not."""
-
-    id: str
-    label: str
-    kind: str
-    issued_at: str
-    expires_at: str
-    why_not: str
-    gate_id: str | None
-    policy: str
-    policy_digest: str
-    evidence_digest: str
-    frozen_at: str | None
-    signatures: list[Signed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +52,10 @@ class Routed:
 
 @dataclass(slots=True)
 class Then:
-    """An endpoint at the moment. `live`: what its gateways routed by; `coming`: what had been published and not taken up yet."""
+    """An endpoint at the moment. `live`: what its gateways routed by; `coming`: what had been published and not taken up yet.
+
+    phases: of a production endpoint, the rollout plan then; empty: there was none, and every caller was served.
+    """
 
     at: str
     endpoint: str
@@ -97,6 +68,12 @@ class Then:
     stage: str
     live: Routed | None = None
     coming: Routed | None = None
+    phases: list[PhaseThen] = field(default_factory=list)
+
+    @property
+    def open_to(self) -> str:
+        """To whom the plan had it open, in words."""
+        return open_to(self.phases)
 
     @property
     def answering(self) -> list[Share]:
@@ -138,18 +115,21 @@ def at_moment(rows: Iterable[Endpoint], at: datetime) -> list[Then]:
         )
         for e in rows
     }  # fmt: skip
+    plans = phases({e.usecase_id for e in rows if e.environment == "production"}, at)
+    for e in rows:
+        found[str(e.id)].phases = plans.get(e.usecase_id, []) if e.environment == "production" else []
     newest = past.last_of_each(CHANGED, list(found), at=at)
     _before_it_was_told(found, newest, at)
     taken = past.last(TAKEN_UP, at=at)
     used = newest if taken is None else _by_version(newest, int(taken["after"]["version"]), at)
-    decided = _decisions([f for facts in (newest, used) for f in facts.values()], at)
+    under = _decisions([f for facts in (newest, used) for f in facts.values()], at)
     asked = {key: (facts["id"], facts["after"]["routing_version"]) for key, facts in used.items()} if taken else {}
     since = past.first_since_each(TAKEN_UP, asked, at=at, number="version") if asked else {}
     for key, then in found.items():
         if key in used:
-            then.live = _routed(used[key], decided, since.get(key))
+            then.live = _routed(used[key], under, since.get(key))
         if key in newest and (key not in used or newest[key]["id"] != used[key]["id"]):
-            then.coming = _routed(newest[key], decided, None)
+            then.coming = _routed(newest[key], under, None)
     return list(found.values())
 
 
@@ -180,11 +160,11 @@ def _before_it_was_told(found: dict[str, Then], newest: dict[str, Any], at: date
         newest[missing[slug]] = {**whole, "after": {"routing_version": whole["after"]["version"], "routes": routes}}
 
 
-def _routed(facts: dict[str, Any], decided: dict[str, Decided], taken: dict[str, Any] | None) -> Routed:
+def _routed(facts: dict[str, Any], under: dict[str, Decided], taken: dict[str, Any] | None) -> Routed:
     routes = [
         Share(
             deployment_id=r["deployment_id"], model_version=r["model_version"], artifact_digest=r["artifact_digest"], weight=r["weight"],
-            role=r["role"], host=r["host"], decision=decided.get(r["deployment_id"]),
+            role=r["role"], host=r["host"], decision=under.get(r["deployment_id"]),
         )
         for r in facts["after"]["routes"]
     ]  # fmt: skip
@@ -204,26 +184,5 @@ def _decisions(changes: Sequence[dict[str, Any]], at: datetime) -> dict[str, Dec
     newest = orders.order_by("deployment_id", "-generation").distinct("deployment_id").values_list("deployment_id", "envelope")
     for deployment_id, envelope in newest:
         named[str(deployment_id)] = json.loads(envelope["payload"])["decision"]["id"]
-    rows = decisions.with_state(Decision.objects.filter(id__in=set(named.values())))
-    gates = _gates(rows, at)
-    told = {str(d.id): _decided(d, gates.get(d.gate_id), at) for d in rows}
+    told = decided(named.values(), at)
     return {deployment: told[decision] for deployment, decision in named.items() if decision in told}
-
-
-def _gates(rows: Iterable[Decision], at: datetime) -> dict[Any, Gate]:
-    signed = Prefetch("signatures", Signature.objects.filter(signed_at__lte=at).order_by("signed_at"))
-    found = Gate.objects.filter(id__in=[d.gate_id for d in rows]).select_related("policy").defer("evidence_text").prefetch_related(signed)
-    return {g.id: g for g in found}
-
-
-def _decided(decision: Decision, gate: Gate | None, at: datetime) -> Decided:
-    valid = [s for s in gate.signatures.all() if s.void_at is None or s.void_at > at] if gate else []
-    return Decided(
-        id=str(decision.id), label=str(decision), kind=decision.kind, issued_at=iso(decision.issued_at), expires_at=iso(decision.expires_at),
-        why_not=decisions.state_of(decision, at=at), gate_id=str(gate.id) if gate else None, policy=str(gate.policy) if gate else "",
-        policy_digest=gate.policy.digest if gate else "", evidence_digest=decision.evidence_digest,
-        frozen_at=iso(gate.frozen_at) if gate and gate.frozen_at else None,
-        signatures=[
-            Signed(s.printed_name, s.function, s.meaning, iso(s.signed_at), s.on_behalf_of_name, s.method, s.evidence_digest) for s in valid
-        ],
-    )  # fmt: skip

@@ -30,8 +30,9 @@ from apps.monitoring.models import Incident
 from apps.registry.models import ModelVersion
 from apps.registry.rules import cards as card_rules
 from apps.registry.selectors import cards, evaluations, scans
+from apps.usecases import phase_selectors
 from apps.usecases import selectors as usecases
-from apps.usecases.models import UseCase
+from apps.usecases.models import RolloutPhase, UseCase
 
 # Whatever grows without end is cut here, and the pack says so.
 MOST = 2000
@@ -50,6 +51,7 @@ class Subject:
     deployments: list[Deployment]
     load_runs: list[LoadRun]
     incidents: list[Incident]
+    phases: list[RolloutPhase]
     cut: list[str] = field(default_factory=list)
 
     @property
@@ -64,7 +66,7 @@ def contents(actor: Actor, usecase_id: str, decision_id: str | None) -> Contents
     ids = [g.id for g in subject.gates] + [v.id for v in subject.versions] + [g.policy_id for g in subject.gates]
     if subject.decision:
         ids += [subject.decision.id, *(d.id for d in subject.deployments)]
-    ids += [v.model_id for v in subject.versions]
+    ids += [v.model_id for v in subject.versions] + [p.id for p in subject.phases]
     made = list(_documents(subject))
     return Contents(
         title=subject.title,
@@ -95,8 +97,11 @@ def _gather(actor: Actor, usecase_id: str, decision_id: str | None) -> Subject:
     deployments = Deployment.objects.visible_to(actor).filter(endpoint__usecase=usecase).select_related("endpoint", "host").order_by("-id")
     load_runs = LoadRun.objects.visible_to(actor).filter(deployment__endpoint__usecase=usecase).defer("examples").order_by("-id")
     incidents = Incident.objects.visible_to(actor).filter(usecase=usecase).select_related("endpoint").order_by("-opened_at")
+    # Those that were dropped or closed too: they are part of what happened.
+    phases = RolloutPhase.objects.filter(usecase=usecase).select_related("owner")
     if decision:
         deployments = deployments.filter(artifact_digest=decision.artifact_digest, endpoint__environment=decision.environment)
+        phases = phases.filter(id=decision.phase_id) if decision.phase_id else phases.none()
         load_runs, incidents = load_runs.filter(artifact_digest=decision.artifact_digest), incidents.filter(decision_id=decision.id)
     running = _some(deployments, "deployments", cut)
     wanted = {d.model_version_id for d in decided if d.model_version_id} | {d.model_version_id for d in running}
@@ -112,6 +117,7 @@ def _gather(actor: Actor, usecase_id: str, decision_id: str | None) -> Subject:
         running,
         _some(load_runs, "load tests", cut),
         _some(incidents, "incidents", cut),
+        list(phases.order_by("position", "created_at")),
         cut,
     )
 
@@ -146,6 +152,8 @@ def _documents(subject: Subject) -> Iterator[Document]:
     for run in subject.load_runs:
         yield _json(f"load-tests/{run.created_at:%Y%m%d}-{run.id}.json", _row(run))
     yield _json("deployments.json", _deployments(subject))
+    if subject.phases:
+        yield _json("rollout-phases.json", [_phase(subject, row) for row in subject.phases])
     yield _json("incidents.json", [_row(i) for i in subject.incidents])
     if not subject.decision:
         yield _json("kpis.json", _kpis(subject))
@@ -245,6 +253,12 @@ def _deployments(subject: Subject) -> dict[str, Any]:
     }
 
 
+def _phase(subject: Subject, row: RolloutPhase) -> dict[str, Any]:
+    """A rollout phase with the ids of the gates that were about it, oldest first; their evidence lies in `gates/`."""
+    about = sorted((g for g in subject.gates if g.phase_id == row.id), key=lambda g: g.created_at)
+    return {**_row(row), "covers": phase_selectors.cohort(row).words, "gates": [{"id": g.id, "folder": folder_of(g)} for g in about]}
+
+
 def _kpis(subject: Subject) -> list[dict[str, Any]]:
     rows = list(kpis.kpis(subject.actor, subject.usecase.id))
     heads = kpis.headlines(rows)
@@ -262,6 +276,7 @@ def _index(subject: Subject, paths: list[str], events: list[Any]) -> bytes:
     context = {
         "subject": subject, "usecase": subject.usecase, "gates": gates, "paths": paths, "at": at, "live": live,
         "decisions": [{"decision": d, "why_not": decisions.state_of(d)} for d in subject.decided],
+        "phases": [{"phase": p, "covers": phase_selectors.cohort(p).words} for p in subject.phases],
         "holding": len([d for d in subject.decided if not decisions.state_of(d)]),
         "signatures": sum(len(g["signatures"]) for g in gates),
         "models": [{"version": v, "folder": version_folder(v)} for v in subject.versions],

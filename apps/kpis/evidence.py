@@ -1,6 +1,8 @@
 """Checks that KPIs offer to gates."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from apps.core.canonical import digest_of
@@ -10,7 +12,28 @@ from apps.kpis import selectors
 from apps.kpis.models import Baseline, Kpi, Measurement
 from apps.kpis.rules.origins import MEASURED, ORIGINS, told
 from apps.kpis.rules.value import at_least_as_good
+from apps.usecases import phase_selectors
 from apps.usecases import selectors as usecases
+
+PREVIOUS, ANY_EARLIER = "previous", "any earlier"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The time in which a rollout phase was the newest one open; `end` None: it still is."""
+
+    name: str
+    start: datetime
+    end: datetime | None
+
+    @property
+    def words(self) -> str:
+        """`2026-03-01 to 2026-04-01`."""
+        return f"{self.start:%Y-%m-%d} to {f'{self.end:%Y-%m-%d}' if self.end else 'now'}"
+
+    def holds(self, row: Measurement) -> bool:
+        """Whether a row was measured wholly in it."""
+        return row.period_start >= self.start and (self.end is None or row.period_end <= self.end)
 
 
 def _page(subject: EvidenceSubject, rows: Sequence[Kpi] = ()) -> str:
@@ -77,6 +100,40 @@ def _effect(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult
 
     origin `measured`: rows that people or pipelines gave do not count, and the result says how many were left out.
     """
+    if not parameters["during"]:
+        return _effect_in(subject, parameters, None)
+    windows, why_not = _windows(subject, parameters["during"])
+    if not windows:
+        return missing(why_not, asked=f"an effect measured during {parameters['during']}", source=_page(subject))
+    found = [_effect_in(subject, parameters, window) for window in windows]
+    # Of several phases the first that passes; else the newest that has anything to say.
+    order = ("pass", "fail", "missing")
+    return min(found, key=lambda result: order.index(result.state))
+
+
+def _windows(subject: EvidenceSubject, during: str) -> tuple[list[Window], str]:
+    """The times in which earlier phases were the newest one open, the newest first; or why there is none."""
+    plan = phase_selectors.plan(usecases.system_usecase(subject.usecase_id).id)
+    place = next((i for i, row in enumerate(plan) if str(row.phase.id) == subject.phase_id), None)
+    if place is None:
+        return [], "This gate is about no rollout phase. Ask for the effect without `during`, or in a policy for phases."
+    opened = sorted((r.phase for r in plan if r.phase.opened_at is not None), key=lambda p: p.opened_at)  # type: ignore[arg-type,return-value]
+    earlier = {r.phase.id for r in plan[:place]}
+    windows = []
+    for index, phase in enumerate(opened, 1):
+        if phase.id not in earlier:
+            continue
+        ends = [moment for moment in (*(after.opened_at for after in opened[index : index + 1]), phase.closed_at) if moment is not None]
+        windows.append(Window(phase.name, phase.opened_at, min(ends) if ends else None))  # type: ignore[arg-type]
+    if during == PREVIOUS:
+        windows = windows[-1:]
+    elif during != ANY_EARLIER:
+        windows = [w for w in windows if w.name.casefold() == during.casefold()]
+    named = {PREVIOUS: "the phase before this one", ANY_EARLIER: "an earlier phase"}.get(during, f"the earlier phase “{during}”")
+    return windows[::-1], f"There is nothing to look at: {named} has not been opened. Open it first, or have the policy ask for another."
+
+
+def _effect_in(subject: EvidenceSubject, parameters: dict[str, Any], window: Window | None) -> CheckResult:
     bound = parameters["minimum_pct"] / 100
     rows = _asked_for(subject, False)
     asked = f"at least {_percent(bound)} better than the baseline, at the lower end of the 95% interval"
@@ -84,6 +141,8 @@ def _effect(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult
         asked += ", from rows the portal measured itself"
     if parameters["floor"]:
         asked += "; not worse than the floor"
+    if window is not None:
+        asked += f"; during phase “{window.name}”, {window.words}"
     page = _page(subject, rows)
     if not rows:
         return missing("Mark a KPI as primary.", asked=asked, source=page, source_digest=digest_of([]))
@@ -91,6 +150,8 @@ def _effect(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult
     for kpi in rows:
         baseline = selectors.baseline_in_force(kpi.id)
         since = selectors.since(kpi, baseline, version_label=subject.model_version_label or None, as_of=subject.as_of)
+        if window is not None:
+            since = [r for r in since if window.holds(r)]
         digests.append(selectors.source_digest(baseline, since))
         left_out: list[Measurement] = []
         if parameters["origin"] == MEASURED:
@@ -105,7 +166,8 @@ def _effect(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult
             or effect.improvement is None
             or effect.current is None
         ):
-            remedy = " Let a monitor of the endpoint measure this KPI." if left_out else ""
+            remedy = f" Only rows of {window.words} count, while “{window.name}” was the newest open phase." if window else ""
+            remedy += " Let a monitor of the endpoint measure this KPI." if left_out else ""
             return missing(
                 f"{kpi.name}: {effect.detail}{remedy}", found=f"{kpi.name}: no interval yet{aside}", asked=asked, source=page,
                 source_digest=digest_of(digests), threshold=parameters["minimum_pct"],
@@ -145,6 +207,10 @@ CHECKS = {
             {
                 "minimum_pct": Parameter(float, 0.0, "improvement in percent that the lower end of the interval must reach", -100, 1000),
                 "floor": Parameter(bool, True, "also ask that the floor is kept"),
+                "during": Parameter(
+                    str, "", "at a gate to a rollout phase: rows of the time in which the phase before was the newest open (previous), any one "
+                    "earlier phase (any earlier), or an earlier phase by its name; empty: all since the baseline",
+                ),
                 "origin": Parameter(str, "any", "any, or only rows that the portal measured itself (measured)", choices=ORIGINS),
             },
         ),

@@ -115,7 +115,7 @@ def test_a_phase_asks_for_its_own_checks_beside_those_of_the_policy(plan, at_sta
     gate = services.open_gate(actor=actor_of(engineer), usecase_id=usecase.id, phase_id=phase.id)
     page = selectors.gate_page(actor_of(engineer), gate.id)
     assert [c["check"] for c in page.evidence] == [*(c["check"] for c in CHECKS), "kpis.effect"], "each once"
-    assert page.evidence[-1]["with"] == {"minimum_pct": 5.0, "floor": True, "origin": "any"} and page.evidence[-1]["state"] == "missing"
+    assert page.evidence[-1]["with"] == {"minimum_pct": 5.0, "floor": True, "origin": "any", "during": ""} and page.evidence[-1]["state"] == "missing"
     with pytest.raises(Conflict, match="primary"):
         services.request_gate(actor=actor_of(engineer), gate_id=gate.id)
     waiver = services.ask_waiver(
@@ -266,3 +266,17 @@ def test_a_dropped_phase_is_gone(api, plan, owner, actor_of, usecase):
     assert api(owner).get(f"/api/v1/phases/{phase.id}/").status_code == 404
     with pytest.raises(NotFound):
         phase_selectors.row(actor_of(owner), phase.id)
+
+
+def test_the_record_prints_the_phase_as_it_was_signed_and_the_plan_as_it_stands(phase, plan, ask, sign, business, risk, client, owner, actor_of):
+    plan("everybody", departments=[])
+    gate = ask(phase)
+    sign(gate, business, "business")
+    sign(gate, risk, "risk")
+    usecases.change_phase(actor=actor_of(owner), phase_id=phase.id, entry_criteria="Changed afterwards.")
+    client.force_login(owner)
+    page = " ".join(client.get(f"/gates/{gate.id}/print/").content.decode().split())
+    assert "opening rollout phase “claims”" in page and "for everybody in claims, planned for 2026-12-01" in page
+    assert "Before it: The desk was trained." in page and "Changed afterwards." not in page
+    table = page[page.index('id="plan"') :]
+    assert "1. claims" in table and "2. everybody" in table and str(gate.decision_id or Gate.objects.get(id=gate.id).decision_id) in table

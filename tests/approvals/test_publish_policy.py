@@ -9,6 +9,8 @@ from apps.approvals import checks, policy_rules, selectors, services
 from apps.approvals.management.commands.load_policies import SHIPPED
 from apps.approvals.models import PolicyVersion
 from apps.audit.models import Event
+from apps.core.actor import Actor
+from apps.core.clock import now
 from apps.core.errors import Conflict, Invalid, NotAllowed
 from tests.approvals.conftest import policy
 
@@ -155,6 +157,22 @@ class TestPublishing:
         (tmp_path / "phase.yaml").write_text("# Reworded.\n" + (SHIPPED / "phase.yaml").read_text())
         call_command("load_policies", dir=tmp_path)
         assert PolicyVersion.objects.count() == count
+
+    def test_a_parameter_that_a_check_got_since_makes_no_new_version_of_what_does_not_use_it(self, tmp_path, capsys):
+        text = (SHIPPED / "pilot_production_minimal.yaml").read_text()
+        (tmp_path / "p.yaml").write_text(text)
+        # As the release before wrote it down: without the parameter that came later.
+        body = policy_rules.read(text, checks.all_checks())
+        for row in body["checks"]:
+            row["with"] = {name: value for name, value in row["with"].items() if name != "during"}
+        PolicyVersion.objects.create(
+            name=body["name"], version=1, gate=body["gate"], tier=body["tier"], body=body, digest=policy_rules.digest(body), text=text,
+            published_at=now(), method="installation",
+        )  # fmt: skip
+        call_command("load_policies", dir=tmp_path)
+        assert "there already" in capsys.readouterr().out and PolicyVersion.objects.count() == 1
+        row, new = services.publish_policy(actor=Actor.system("load_policies"), text=text)
+        assert row.version == 1 and not new
 
     def test_a_bad_file_stops_loading_by_name(self, tmp_path):
         (tmp_path / "bad.yaml").write_text("name: x")

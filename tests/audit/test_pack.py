@@ -124,6 +124,27 @@ def test_the_pack_of_a_use_case_holds_everything_and_verifies_offline(full, make
     assert said["documents"] == len(said["documents_named"]) + said["documents_listed"] and "are as the portal stated" in said["proved"]
 
 
+def test_the_pack_of_a_use_case_holds_its_rollout_phases(full, make, usecase, elena, verified):  # noqa: F811
+    from datetime import date
+
+    from apps.usecases import services as usecases
+
+    planned = {"planned_on": date(2026, 12, 1), "entry_criteria": "The desk was trained."}
+    usecases.plan_phase(actor=elena, usecase_id=usecase.id, name="Claims desk", departments=["Claims"], **planned)
+    dropped = usecases.plan_phase(actor=elena, usecase_id=usecase.id, name="Everybody", **planned)
+    usecases.drop_phase(actor=elena, phase_id=dropped.id)
+    path = make(usecase)
+    archive = zipfile.ZipFile(path)
+    rows = {r["name"]: r for r in json.loads(archive.read("rollout-phases.json"))}
+    assert (rows["Claims desk"]["covers"], rows["Claims desk"]["state"], rows["Claims desk"]["gates"]) == ("everybody in Claims", "planned", [])
+    assert rows["Everybody"]["state"] == "dropped", "what was given up is part of what happened"
+    page = archive.read("index.html").decode()
+    assert "Rollout phases" in page and "The desk was trained." in page and 'href="rollout-phases.json"' in page
+    assert b"usecases.phase.planned" in archive.read("trail/events.jsonl")
+    code, said = verified(path)
+    assert code == 6 and not said["problems"]
+
+
 def test_the_first_page_opens_without_a_network_and_every_link_leads_somewhere(make, usecase):  # noqa: F811
     path = make(usecase)
     page = zipfile.ZipFile(path).read("index.html").decode()

@@ -3,7 +3,8 @@
 import contextlib
 import json
 import random
-from datetime import timedelta
+import uuid
+from datetime import date, timedelta
 
 import pytest
 
@@ -17,7 +18,9 @@ from apps.decisions import services as decisions
 from apps.decisions.models import Decision, Hold
 from apps.deployments import selectors, services
 from apps.deployments.models import Deployment, Endpoint, Rollout, RoutingSnapshot, TrafficShift
+from apps.usecases import phase_selectors
 from apps.usecases import services as usecases
+from apps.usecases.models import RolloutPhase
 from tests.approvals.conftest import policies  # noqa: F401
 from tests.dashboard.decided import decided  # noqa: F401
 from tests.deployments.world import (  # noqa: F401
@@ -292,3 +295,89 @@ def test_an_event_under_a_decision_leads_to_its_signatures_and_evidence(decided,
     event = Event.objects.filter(action="deployments.traffic.changed", decision_id=str(gate.decision_id)).latest("id")
     text = page_of(make_user("auditor")).get(f"/trail/events/{event.id}/").content.decode()
     assert "its signatures and evidence" in text and f'href="/gates/{gate.id}/"' in text and "routes 1, weight" in text
+
+
+def issue_for(system, phase, **changed):
+    given = {
+        "kind": "phase", "stage_to": "", "environment": "", "model_version_id": None, "model_version_label": "",
+        "artifact_digest": "", "gate_id": uuid.uuid4(), "evidence_digest": "sha256:" + "e" * 64, "valid_days": 30,
+        **({"usecase_id": phase.usecase_id, "phase_id": phase.id, "phase_name": phase.name} if phase else {}),
+    } | changed  # fmt: skip
+    return decisions.issue(actor=system, **given)
+
+
+@pytest.fixture
+def rollout(usecase, system, elena, endpoints):  # noqa: F811
+    """A production endpoint whose two phases have a past: [(moment, {name: state})], what was true just after each step."""
+    # In the past: the database lets a phase be opened only by a decision that is issued already.
+    moment, truth, made = clock.now() - timedelta(hours=12), [], {}
+    with clock.fixed(moment):
+        for step in ("poc", "pilot", "production"):
+            decision = issue_for(system, None, usecase_id=usecase.id, kind="stage", stage_to=step, phase_id=None, phase_name="")
+            usecases.promote(actor=system, usecase_id=usecase.id, to_stage=step, decision=decision)
+        endpoints("production")
+
+    def at_next(hours, do):
+        nonlocal moment
+        moment += timedelta(hours=hours)
+        with clock.fixed(moment):
+            do()
+        rows = RolloutPhase.objects.exclude(state="dropped").order_by("position")
+        truth.append((moment, {r.name: r.state for r in rows}))
+
+    def plan(name, **more):
+        given = {"planned_on": date(2026, 12, 1), "entry_criteria": "Trained.", "closes_now": True} | more
+        made[name] = usecases.plan_phase(actor=elena, usecase_id=usecase.id, name=name, **given)
+
+    def opened(name):
+        fresh = RolloutPhase.objects.select_related("owner").get(id=made[name].id)
+        usecases.open_phase(actor=system, phase_id=fresh.id, decision=issue_for(system, fresh), signed=phase_selectors.facts(fresh))
+
+    at_next(1, lambda: plan("Claims desk", departments=["Claims"]))
+    at_next(1, lambda: plan("Everybody"))
+    at_next(1, lambda: opened("Claims desk"))
+    at_next(1, lambda: usecases.change_phase(actor=elena, phase_id=made["Everybody"].id, name="All", planned_on=date(2027, 1, 1)))
+    at_next(1, lambda: usecases.close_phase(actor=elena, phase_id=made["Claims desk"].id, reason="Odd answers."))
+    at_next(1, lambda: opened("Claims desk"))
+    at_next(1, lambda: usecases.drop_phase(actor=elena, phase_id=made["Everybody"].id))
+    return truth
+
+
+def test_the_rollout_phases_are_told_as_they_were(rollout, system):
+    for moment, states in rollout:
+        (then,) = at_all(system, moment).values()
+        assert {p.name: p.state for p in then.phases} == states, moment
+    (first, _), *_ = rollout
+    (before,) = at_all(system, first - timedelta(minutes=1)).values()
+    assert before.phases == [], "without a plan, production served everybody"
+
+
+def test_an_open_phase_names_its_decision_as_it_stood_then(rollout, system):
+    opened, closed = rollout[2][0], rollout[4][0]
+    (then,) = at_all(system, opened).values()
+    phase = then.phases[0]
+    assert (phase.covers, phase.since, phase.decision.why_not) == ("everybody in Claims", asof.iso(opened), "") and phase.decision.kind == "phase"
+    assert then.open_to == "Claims desk (everybody in Claims)"
+    (then,) = at_all(system, closed).values()
+    assert then.open_to == "nobody" and "was closed: Odd answers." in then.phases[0].decision.why_not
+    (then,) = at_all(system, opened).values()
+    assert then.phases[0].decision.why_not == "", "what came later does not reach back"
+
+
+def test_a_phase_whose_decision_had_run_out_was_open_to_nobody(rollout, system):
+    (then,) = at_all(system, rollout[-1][0] + timedelta(days=40)).values()
+    assert (then.phases[0].state, then.open_to) == ("ended", "nobody")
+
+
+def test_phases_by_rest_and_on_the_page(rollout, api, page_of, make_user):
+    opened = rollout[2][0]
+    (row,) = api(make_user("auditor")).get(URL, {"at": asof.iso(opened)}).json()["results"]
+    assert [(p["name"], p["state"]) for p in row["phases"]] == [("Claims desk", "open"), ("Everybody", "planned")]
+    assert row["phases"][0]["decision"]["why_not"] == "" and row["phases"][0]["event_id"]
+    page = " ".join(page_of(make_user("auditor")).get("/asof/", {"at": asof.iso(opened)}).content.decode().split())
+    assert "open to Claims desk (everybody in Claims)" in page and "Rollout phase" in page
+
+
+def test_a_pilot_endpoint_has_no_phases(rollout, endpoints, system):  # noqa: F811
+    pilot = endpoints("pilot")
+    assert at_all(system, clock.now() + timedelta(days=1))[pilot.slug].phases == []

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from apps.core import clock
 from apps.core.errors import Invalid
 from apps.core.evidence import EvidenceSubject
 from apps.kpis import services
@@ -122,3 +123,97 @@ def test_unknown_and_wrong_parameters_are_refused_by_name(usecase):
         with pytest.raises(Invalid) as refused:
             run("kpis.effect", usecase, **wrong)
         assert next(iter(wrong)) in refused.value.errors
+
+
+@pytest.fixture
+def phases(usecase, owner, actor_of, system):
+    """Three planned phases in production; opened(n, day) opens the nth then, by a decision as of a passed gate."""
+    from datetime import date
+    from uuid import uuid4
+
+    from apps.decisions import services as decisions
+    from apps.usecases import phase_selectors
+    from apps.usecases import services as usecases
+    from apps.usecases.models import RolloutPhase
+
+    def decide(**changed):
+        given = {
+            "usecase_id": usecase.id, "kind": "stage", "stage_to": "", "environment": "", "model_version_id": None, "model_version_label": "",
+            "artifact_digest": "", "gate_id": uuid4(), "evidence_digest": "sha256:" + "0" * 64, "valid_days": 1000,
+        } | changed  # fmt: skip
+        return decisions.issue(actor=system, **given)
+
+    with clock.fixed(START):
+        for step in ("poc", "pilot", "production"):
+            usecases.promote(actor=system, usecase_id=usecase.id, to_stage=step, decision=decide(stage_to=step))
+        made = [
+            usecases.plan_phase(
+                actor=actor_of(owner), usecase_id=usecase.id, name=name, percent=percent, planned_on=date(2026, 2, 1),
+                entry_criteria="Trained.", closes_now=True,
+            )
+            for name, percent in (("North", 10), ("South", 20), ("Everybody", None))
+        ]  # fmt: skip
+
+    def opened(index, day):
+        with clock.fixed(START + timedelta(days=day)):
+            phase = RolloutPhase.objects.select_related("owner").get(id=made[index].id)
+            decision = decide(kind="phase", phase_id=phase.id, phase_name=phase.name)
+            usecases.open_phase(actor=system, phase_id=phase.id, decision=decision, signed=phase_selectors.facts(phase))
+
+    return made, opened
+
+
+def at_phase(usecase, phase, **parameters):
+    subject = EvidenceSubject(usecase_id=str(usecase.id), phase_id=str(phase.id))
+    return CHECKS["kpis.effect"].run(subject, {"floor": False, **parameters})
+
+
+@pytest.fixture
+def better_in_the_north(usecase, define, owner, actor_of, rows, phases):
+    """30% better while North was the newest open phase (days 40 to 60), no better while South was (from day 60 on)."""
+    made, opened = phases
+    kpi = define()
+    services.record_measurements(actor=actor_of(owner), kpi_id=kpi.id, rows=rows([10.0 + 0.1 * (i % 5) for i in range(20)]))
+    services.freeze_baseline(actor=actor_of(owner), kpi_id=kpi.id, period_start=START, period_end=START + timedelta(days=20))
+    north = rows([7.0 + 0.1 * (i % 5) for i in range(20)], start=40, version="outreach/1", prefix="n")
+    south = rows([10.0 + 0.1 * (i % 5) for i in range(20)], start=60, version="outreach/1", prefix="s")
+    services.record_measurements(actor=actor_of(owner), kpi_id=kpi.id, rows=[*north, *south])
+    opened(0, 40)
+    opened(1, 60)
+    return made
+
+
+def test_a_phase_gate_may_look_at_the_phase_before_at_a_named_one_or_at_any(usecase, better_in_the_north):
+    everybody = better_in_the_north[2]
+    previous = at_phase(usecase, everybody, minimum_pct=20, during="previous")
+    assert previous.state == "fail" and "during phase “South”, 2026-03-02 to now" in previous.asked
+    named = at_phase(usecase, everybody, minimum_pct=20, during="north")
+    assert named.state == "pass" and "during phase “North”, 2026-02-10 to 2026-03-02" in named.asked and "n = 2,000" in named.found
+    anyone = at_phase(usecase, everybody, minimum_pct=20, during="any earlier")
+    assert anyone == named and at_phase(usecase, everybody, minimum_pct=20, during="any earlier").digest == anyone.digest
+    assert at_phase(usecase, everybody, minimum_pct=60, during="any earlier").state == "fail"
+    whole = at_phase(usecase, everybody, minimum_pct=1)
+    assert "n = 4,000" in whole.found and "during" not in whole.asked
+
+
+def test_only_phases_before_this_one_that_were_opened_count(usecase, better_in_the_north):
+    north, south, everybody = better_in_the_north
+    assert "has not been opened" in at_phase(usecase, north, during="any earlier").detail
+    assert at_phase(usecase, south, minimum_pct=20, during="previous").state == "pass", "North is the one before South"
+    later = at_phase(usecase, south, during="Everybody")
+    assert later.state == "missing" and "the earlier phase “Everybody”" in later.detail
+    assert at_phase(usecase, everybody, during="nowhere").state == "missing"
+
+
+def test_a_closed_phase_is_looked_at_until_it_was_closed(usecase, better_in_the_north, system):
+    from apps.usecases import services as usecases
+
+    with clock.fixed(START + timedelta(days=50)):
+        usecases.close_phase(actor=system, phase_id=better_in_the_north[0].id, reason="Odd answers.")
+    result = at_phase(usecase, better_in_the_north[2], minimum_pct=20, during="North")
+    assert result.state == "pass" and "2026-02-10 to 2026-02-20" in result.asked and "n = 1,000" in result.found
+
+
+def test_a_gate_that_is_about_no_phase_has_none_before_it(usecase, measured):
+    result = run("kpis.effect", usecase, during="previous")
+    assert result.state == "missing" and "no rollout phase" in result.detail

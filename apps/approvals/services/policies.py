@@ -12,7 +12,7 @@ from apps.approvals.models import PolicyVersion
 from apps.audit import services as audit
 from apps.core.actor import Actor
 from apps.core.clock import now
-from apps.core.errors import Conflict
+from apps.core.errors import Conflict, Invalid
 
 
 def check_policy(*, text: str, staffed: bool = True) -> dict[str, Any]:
@@ -26,6 +26,14 @@ def check_policy(*, text: str, staffed: bool = True) -> dict[str, Any]:
     return body
 
 
+def _read_today(there: PolicyVersion) -> dict[str, Any]:
+    """What its text says to this release: a check may have got a parameter since, with a default that asks for nothing new."""
+    try:
+        return policy_rules.read(there.text, checks.all_checks()) if there.text else there.body
+    except Invalid:
+        return there.body
+
+
 @transaction.atomic
 def ship_policy(*, actor: Actor, text: str) -> tuple[PolicyVersion, str]:
     """Publish a policy that ships with the portal; returns (the row in force, what was done in words).
@@ -37,7 +45,7 @@ def ship_policy(*, actor: Actor, text: str) -> tuple[PolicyVersion, str]:
     if own := selectors.published_by_person(body["gate"], body["tier"]):
         return own, f"{body['name']} {body['version']}: left out, {own} was published here by {own.printed_name}"
     there = PolicyVersion.objects.filter(name=body["name"]).order_by("-version").first()
-    if there is not None and policy_rules.same_but_version(there.body, body):
+    if there is not None and policy_rules.same_but_version(_read_today(there), body):
         return there, f"{there}: there already"
     if there is not None and body["version"] <= there.version:
         text = policy_rules.with_version(text, there.version + 1)
@@ -66,7 +74,7 @@ def publish_policy(*, actor: Actor, text: str, password: str = "", code: str = "
     there = PolicyVersion.objects.filter(name=body["name"]).order_by("-version").first()
     same = PolicyVersion.objects.filter(name=body["name"], version=body["version"]).first()
     if same is not None:
-        if same.digest != digest:
+        if same.digest != digest and not policy_rules.same_but_version(_read_today(same), body):
             raise Conflict(
                 f"version: {same} is published with other content and never changes. Raise `version`.", errors={"version": ["Taken."]}
             )

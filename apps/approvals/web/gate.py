@@ -33,7 +33,7 @@ def record(request: HttpRequest, gate_id: str) -> HttpResponse:
     found = selectors.gate_page(actor, gate_id)
     context = {
         **_shown(found), "outcome": reads.outcome(actor, found.gate), "records": found.gate.signatures.all(), "printed_at": now(),
-        "is_theirs": False,
+        "is_theirs": False, **reads.phases(found.gate),
     }  # fmt: skip
     return render(request, "approvals/print.html", context)
 

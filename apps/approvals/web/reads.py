@@ -15,9 +15,9 @@ from apps.core.fields import Field
 from apps.core.templatetags.gatehouse import short_digest
 from apps.decisions import selectors as decisions
 from apps.registry.models import ModelVersion
+from apps.usecases import phase_selectors, stage_line
 from apps.usecases import rules as usecase_rules
 from apps.usecases import selectors as usecases
-from apps.usecases import stage_line
 from apps.usecases.models import UseCase
 
 LISTED = 100
@@ -128,6 +128,13 @@ def say_what_was_wrong(error: CredentialsRefused, done: str) -> None:
     """In the words of a form: which of the two was not right, and that nothing happened."""
     what = "code" if "code" in error.errors else "password"
     error.detail, error.errors = f"The {what} is not right, so nothing was {done}. Try again.", {what: ["Not right."]}
+
+
+def phases(gate: Gate) -> dict[str, Any]:
+    """Of a gate that opens production, in whole or in part: the phase as it was signed, and the plan as it stands now."""
+    signed = documents.frozen(gate).get("phase") or (phase_selectors.facts(gate.phase) if gate.phase else None)
+    concerned = gate.kind == Gate.Kind.PHASE or gate.to_stage == "production"
+    return {"phase": signed, "plan": phase_selectors.plan(gate.usecase_id) if concerned else []}
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,21 @@ class RoutedThenSerializer(serializers.Serializer):
     routes = ShareThenSerializer(many=True)
 
 
+class PhaseThenSerializer(serializers.Serializer):
+    """A rollout phase then: `state` is planned, open, closed, or ended when the decision it was open by had run out."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    covers = serializers.CharField(help_text="who it was for, in words")
+    departments = serializers.ListField(child=serializers.CharField())
+    percent = serializers.IntegerField(allow_null=True)
+    planned_on = serializers.DateField()
+    state = serializers.ChoiceField(("planned", "open", "closed", "ended"))
+    since = serializers.DateTimeField(allow_null=True)
+    event_id = serializers.UUIDField(allow_null=True)
+    decision = DecidedThenSerializer(allow_null=True)
+
+
 class ThenSerializer(serializers.Serializer):
     """An endpoint then. `live`: what gateways routed by; `coming`: what was published and not taken up yet."""
 
@@ -75,6 +90,7 @@ class ThenSerializer(serializers.Serializer):
     stage = serializers.CharField()
     live = RoutedThenSerializer(allow_null=True)
     coming = RoutedThenSerializer(allow_null=True)
+    phases = PhaseThenSerializer(many=True, help_text="of a production endpoint; empty without a rollout plan then")
 
     def to_representation(self, instance: asof.Then) -> dict[str, Any]:
         """As recorded: moments are texts already."""
