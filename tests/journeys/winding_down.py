@@ -10,8 +10,8 @@ from tests.journeys.portals import RunningPortal, until
 def wind_down(portal: RunningPortal, usecase: str) -> None:
     """Stop what runs, revoke every caller's key, say how long the datasets are kept, close what is open; over REST."""
     engineer, admin = portal.ctx.engineer, portal.ctx.people["admin"]
-    for incident in engineer.pages("incidents/", usecase=usecase, state="open"):
-        engineer.post(f"incidents/{incident['id']}/close/", {"note": "The use case ends."})
+    for incident in engineer.pages("incidents/", usecase=usecase, open="true"):
+        engineer.post(f"incidents/{incident['id']}/close/", {"resolution": "The use case ends."})
     endpoints = [e["slug"] for e in engineer.pages("endpoints/", usecase=usecase)]
     for endpoint in endpoints:
         for key in engineer.pages(f"endpoints/{endpoint}/keys/"):
