@@ -3,9 +3,10 @@
     .venv/bin/python bench/gateway.py [--requests 3000] [--seconds 5] [--engine kserve|small]
 
 Peer: the engine asked directly. Ours: the same request through the gateway, with its signature-checked
-routes, key check, rate limit, validation and a capture on disk before every answer. Limit: a relay on the
+routes, key check, rate limit, validation and a capture on disk before every answer. Phased: the same with a plan of
+three rollout phases, of which the caller's is open to 99% of its users, so that every request is placed by its hash. Limit: a relay on the
 same event loop that only passes bytes on (bench/passthrough.py); no proxy in Python can add less.
-One keep-alive connection a target, requests in turns of 50 so that all three see the same machine; then 8
+One keep-alive connection a target, requests in turns of 50 so that all of them see the same machine; then 8
 connections at once for throughput. Everything, the client too, runs on this machine.
 """
 
@@ -21,10 +22,12 @@ import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from gateway import cohorts  # noqa: E402
 from tests.gateway import support  # noqa: E402
 
 TURN = 50
@@ -133,16 +136,40 @@ def start_small() -> tuple[support.Engine, bytes]:
     return support.start_engine(model=MODEL), json.dumps(support.columns(**values)).encode()
 
 
+OPEN_PERCENT = 99
+
+
+def served_key() -> str:
+    """A caller's key whose hash lies among the 99%, so that none of its requests is turned away."""
+    while cohorts.mark("usecase", f"key:{(key := support.new_key())[4:12]}") >= OPEN_PERCENT:
+        continue
+    return key
+
+
+def made(slug: str, key: str, engine: support.Engine) -> dict[str, Any]:
+    """An endpoint without a plan, or with one of three phases."""
+    row = support.endpoint(slug, [key], [engine.route()], rate=1e6, burst=1_000_000)
+    if slug == "bench":
+        return row
+    row["keys"][0]["groups"] = ["Claims"]
+    plan = (
+        {"name": "Billing", "departments": ["Billing"]},
+        {"name": "Claims desk", "departments": ["Claims"], "percent": OPEN_PERCENT},
+        {"name": "Everybody", "open": False},
+    )
+    return row | {"environment": "production", "rollout": support.rollout(*plan)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--engine", choices=["kserve", "small"], default="kserve")
-    parser.add_argument("--requests", type=int, default=3_000, help="to each of the three")
+    parser.add_argument("--requests", type=int, default=3_000, help="to each target")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each throughput run")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     options = parser.parse_args()
-    key = support.new_key()
+    key = served_key()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         engine, body = start_kserve(folder) if options.engine == "kserve" else start_small()
@@ -150,7 +177,7 @@ def main() -> None:
         portal = support.Portal(folder)
         portal.start()
         stack.callback(portal.stop)
-        portal.publish(support.endpoint("bench", [key], [engine.route()], rate=1e6, burst=1_000_000))
+        portal.publish(*(made(slug, key, engine) for slug in ("bench", "bench-phased")))
         redis_port, relay_port = support.free_port(), support.free_port()
         stack.enter_context(support.valkey(redis_port, folder))
         gateway = support.GatewayProcess(portal, folder, {"REDIS_URL": f"redis://127.0.0.1:{redis_port}/0"})
@@ -165,6 +192,7 @@ def main() -> None:
             "engine": (engine.port, path),
             "relay": (relay_port, path),
             "gateway": (gateway.port, "/v2/models/bench/infer"),
+            "phased": (gateway.port, "/v2/models/bench-phased/infer"),
         }
         times = measure(targets, body, key, options.requests)
         rates = {name: throughput(target, body, key, options.seconds) for name, target in targets.items()}
@@ -189,11 +217,14 @@ def report(
         }
         for name, values in times.items()
     }
-    peer, ours, limit = rows["engine"], rows["gateway"], rows["relay"]
+    peer, ours, limit, phased = rows["engine"], rows["gateway"], rows["relay"], rows["phased"]
     result = {
         "peer": peer,
         "limit": limit,
         "ours": ours,
+        "phased": phased,
+        "phases_add_p50_ms": round(phased["p50_ms"] - ours["p50_ms"], 3),
+        "ratio_p50_phased": round(phased["p50_ms"] / ours["p50_ms"], 2),
         "added_p50_ms": round(ours["p50_ms"] - peer["p50_ms"], 3),
         "added_p99_ms": round(ours["p99_ms"] - peer["p99_ms"], 3),
         "ratio_p50": round(ours["p50_ms"] / peer["p50_ms"], 2),
@@ -208,11 +239,12 @@ def report(
         print(json.dumps(result))
         return
     print(f"{'':<24}{'p50 ms':>9}{'p90 ms':>9}{'p99 ms':>9}{'requests/s':>12}")
-    for label, row in (("peer: engine, direct", peer), ("limit: byte relay", limit), ("ours: gateway", ours)):
+    for label, row in (("peer: engine, direct", peer), ("limit: byte relay", limit), ("ours: gateway", ours), ("ours, with phases", phased)):
         print(f"{label:<24}" + "".join(f"{row[n]:>9.3f}" for n in ("p50_ms", "p90_ms", "p99_ms")), end="")
         print(f"{row['throughput_rps']:>12}")
     print(f"added: p50 {result['added_p50_ms']} ms, p99 {result['added_p99_ms']} ms;", end=" ")
     print(f"ratio p50 ours/peer {result['ratio_p50']}, ours/limit {result['ratio_p50_to_limit']}")
+    print(f"phases add {result['phases_add_p50_ms']} ms at p50, {result['ratio_p50_phased']} times without")
     print(
         f"{captured} rows captured, {result['requests_each']} requests each, 30 named columns,",
         end=" ",

@@ -14,6 +14,7 @@ from apps.core.canonical import digest_of
 from apps.core.errors import Invalid
 
 State = Literal["pass", "fail", "missing"]
+KINDS: Mapping[type, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Parameter:
         """The value as the check wants it; raises Invalid naming the parameter."""
         good = isinstance(value, self.kind) or (self.kind is float and isinstance(value, int))
         if not good or (isinstance(value, bool) and self.kind is not bool):
-            raise Invalid(f"{name}: give a {self.kind.__name__} ({self.meaning}).", errors={name: ["Wrong type."]})
+            raise Invalid(f"{name}: give {KINDS[self.kind]} ({self.meaning}).", errors={name: ["Wrong type."]})
         if self.choices and value not in self.choices:
             raise Invalid(f"{name}: choose one of {', '.join(self.choices)} ({self.meaning}).", errors={name: ["Unknown."]})
         if isinstance(value, int | float) and not isinstance(value, bool):

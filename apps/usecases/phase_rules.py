@@ -1,5 +1,6 @@
 """Rollout phases: what a plan must say, who a phase covers, and when one may be changed. Pure."""
 
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -202,15 +203,26 @@ def check_reason(reason: str) -> str:
 
 def check_words(row: Mapping[str, Any]) -> str:
     """One check on a line: `kpis.effect floor=true minimum_pct=5`."""
-    said = [f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in sorted(row["with"].items())]
+    # An empty text asks for nothing, and could not be read again.
+    said = [f"{name}={_quoted(value)}" for name, value in sorted(row["with"].items()) if value != ""]
     return " ".join([row["check"], *said])
 
 
+def _quoted(value: Any) -> str:
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return shlex.quote(text) if any(c.isspace() or c in "'\"\\" for c in text) else text
+
+
 def read_checks(text: str) -> list[dict[str, Any]]:
-    """Checks from lines such as `kpis.effect minimum_pct=5`; raises Invalid naming the line."""
+    """Checks from lines such as `kpis.effect minimum_pct=5 during='Claims desk'`; raises Invalid naming the line."""
     found = []
     for number, line in enumerate(text.splitlines(), 1):
-        words = line.split()
+        try:
+            words = shlex.split(line)
+        except ValueError as error:
+            raise Invalid(
+                f"checks: line {number}: a quotation mark is not closed.", errors={"checks": [f"Line {number}: close the quotation mark."]}
+            ) from error
         if not words:
             continue
         settings: dict[str, Any] = {}

@@ -85,6 +85,15 @@ def test_checks_are_written_one_a_line():
 # --- services ---------------------------------------------------------------------------------------
 
 
+def test_checks_of_a_phase_can_be_read_as_they_are_written():
+    for settings in ({"during": ""}, {"during": "any earlier", "floor": False}, {"during": "Claims desk, the “first” week's"}, {"during": 'a "b" \\ c'}):
+        row = {"check": "kpis.effect", "with": {"minimum_pct": 5, **settings}}
+        read = {**row, "with": {name: value for name, value in row["with"].items() if value != ""}}
+        assert rules.read_checks(rules.check_words(row)) == [read], "what is left empty asks for nothing"
+    with pytest.raises(Invalid, match="line 1: a quotation mark is not closed"):
+        rules.read_checks("kpis.effect during='Claims")
+
+
 @pytest.fixture
 def plan(usecase, owner, actor_of):
     """plan("claims", departments=["Claims"]) -> a phase, planned by the owner."""
@@ -136,7 +145,7 @@ class TestPlan:
         assert [(r.number, r.phase.name, r.state, r.serving, r.phase.owner) for r in rows] == [
             (1, "claims", "planned", False, owner), (2, "half", "planned", False, owner),
         ]  # fmt: skip
-        assert rows[0].phase.checks == [{"check": "kpis.effect", "with": {"minimum_pct": 5.0, "floor": True, "origin": "any"}}], "defaults filled in"
+        assert rows[0].phase.checks == [{"check": "kpis.effect", "with": {"minimum_pct": 5.0, "floor": True, "origin": "any", "during": ""}}], "defaults filled in"
         assert actions() == ["usecases.phase.planned"] * 2
         assert Message.objects.filter(topic="deployments.publish_routing").count() == before + 2
 
