@@ -14,7 +14,7 @@ def wind_down(portal: RunningPortal, usecase: str) -> None:
         engineer.post(f"incidents/{incident['id']}/close/", {"resolution": "The use case ends."})
     endpoints = [e["slug"] for e in engineer.pages("endpoints/", usecase=usecase)]
     for endpoint in endpoints:
-        for key in engineer.get(f"endpoints/{endpoint}/keys/")["results"]:
+        for key in engineer.get(f"endpoints/{endpoint}/")["keys"]:
             engineer.call("DELETE", f"endpoints/{endpoint}/keys/{key['id']}/")
 
     def running() -> list[dict[str, Any]]:
