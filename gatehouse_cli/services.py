@@ -184,6 +184,15 @@ def valkey_is_ready(url: str) -> bool:
         return False
 
 
+def http_text(url: str, *, timeout_s: float = 2) -> str:
+    """What a GET says, "" when it does not answer 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=timeout_s) as answer:  # noqa: S310 - our own http:// addresses
+            return str(answer.read(200).decode(errors="replace")).strip() if answer.status == 200 else ""
+    except OSError:
+        return ""
+
+
 def http_is_ready(url: str, *, timeout_s: float = 2) -> bool:
     """Does a GET answer 200?"""
     try:

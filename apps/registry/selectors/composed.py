@@ -77,7 +77,7 @@ def _place(param: Any) -> Any:
     return param
 
 
-def _asked(build: Build, actor: Actor, values: Sequence[str]) -> tuple[str, list[Any]] | None:
+def _asked(build: Build, actor: Actor, values: Sequence[Any]) -> tuple[str, list[Any]] | None:
     made = _composed(build, actor.kind, actor.roles, actor.functions, bool(actor.user_id), len(values))
     if made is None:
         return None
@@ -90,6 +90,12 @@ def rows(build: Build, actor: Actor, values: Sequence[str]) -> list[tuple[Any, .
     """Rows of `build(actor, values)`, a `values_list` over text values. `build` is a plain function that looks nothing up itself."""
     length = next((n for n in LENGTHS if n >= len(values)), len(values))
     asked = _asked(build, actor, [*values, *[values[-1]] * (length - len(values))])
+    return sql.ask(*asked) if asked else []
+
+
+def exactly(build: Build, actor: Actor, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The same of a build that takes just these values, each of its own kind: a list may be one of them."""
+    asked = _asked(build, actor, values)
     return sql.ask(*asked) if asked else []
 
 

@@ -18,6 +18,7 @@ from apps.registry.rules.access import experiment_of_path
 from apps.registry.rules.findings import BESIDE, FROM_FILES, FROM_MLFLOW, bounded
 from apps.registry.rules.scan import TOOL_VERSION
 from apps.registry.selectors.access import decided, live_for
+from apps.registry.selectors.makers import contact_of
 from apps.registry.services.findings import close_open, compare_beside, compare_frozen, raise_finding
 
 _PLACE = """
@@ -145,7 +146,9 @@ def record_version(*, actor: Actor, facts: VersionFacts) -> ModelVersion:
     _record_inputs(row, facts.datasets)
     _check_claims(row, ours)
     if facts.state == "ready":
-        ModelCard.objects.get_or_create(version=row, defaults=rules.prefilled_card(facts))
+        if not ModelCard.objects.filter(version=row).exists():
+            written = rules.prefilled_card(facts, contact=contact_of(row, facts.tags))
+            ModelCard.objects.get_or_create(version=row, defaults=written)
         if not row.scans.filter(tool_version=TOOL_VERSION).exists():
             outbox.put("registry.scan", {"name": owner.name, "version": row.version})
     if restored:
