@@ -25,8 +25,8 @@ class MlflowUnreachable(Exception):
 class Answer:
     """An answer of MLflow whose body has not been read. Iterate it once, or `read()` it; then, or when given up, close it."""
 
-    def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, home: pool.Pool) -> None:
-        self._connection: http.client.HTTPConnection | None = connection
+    def __init__(self, connection: pool.Connection, response: http.client.HTTPResponse, home: pool.Pool) -> None:
+        self._connection: pool.Connection | None = connection
         self._response = response
         self._home = home
         self._to: socket.socket | None = None
@@ -167,11 +167,13 @@ def _own(meanwhile: Callable[[], None]) -> None:
         raise _Ours(error) from error
 
 
-def _send(connection: http.client.HTTPConnection, content: bytes | Iterable[bytes] | None, *, chunked: bool) -> None:
-    if content is None or isinstance(content, bytes):
-        connection.endheaders(content)
+def _send(connection: pool.Connection, content: bytes | Iterable[bytes] | None, *, chunked: bool) -> None:
+    if isinstance(content, bytes):
+        connection.send_together(content)
         return
     connection.endheaders()
+    if content is None:
+        return
     if isinstance(content, pipe.Body) and content.incoming.length >= pipe.LEAST_BYTES and pipe.is_plain(content.sock, connection.sock):
         _send_straight(connection, content)
         return
@@ -185,7 +187,7 @@ def _send(connection: http.client.HTTPConnection, content: bytes | Iterable[byte
         connection.send(b"0\r\n\r\n")
 
 
-def _send_straight(connection: http.client.HTTPConnection, body: pipe.Body) -> None:
+def _send_straight(connection: pool.Connection, body: pipe.Body) -> None:
     """A body that goes from the caller's socket to MLflow's without being read here."""
     try:
         connection.send(body.ahead)

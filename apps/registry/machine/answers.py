@@ -54,8 +54,8 @@ def streamed(answer: forward.Answer, request: HttpRequest) -> StreamingHttpRespo
     would be MLflow's own.
     """
     not_redirect(answer)
-    if request.method == "GET":
-        answer.straight_to(request.META.get("gunicorn.socket"))
+    if request.method == "GET" and (sock := request.META.get("gunicorn.socket")) is not None:
+        answer.straight_to(sock)
     return dress(StreamingHttpResponse(answer, status=answer.status), answer)
 
 

@@ -99,6 +99,9 @@ def exactly(build: Build, actor: Actor, values: Sequence[Any]) -> list[tuple[Any
     return sql.ask(*asked) if asked else []
 
 
-def several(actor: Actor, *questions: tuple[Build, str]) -> list[list[tuple[Any, ...]]]:
-    """Rows of several builds, each about one value, in one message. A build that gives a list of querysets is asked which have a row."""
-    return sql.ask_in_turn(*(_asked(build, actor, [value]) for build, value in questions))
+def several(actor: Actor, *questions: tuple[Build, str], also: sql.Change | None = None) -> tuple[list[sql.Rows], sql.Rows]:
+    """Rows of several builds, each about one value, and of one statement more, in one message. A build that gives a list of querysets is
+    asked which have a row.
+    """
+    *found, more = sql.ask_in_turn(*(_asked(build, actor, [value]) for build, value in questions), also)
+    return found, more

@@ -62,7 +62,6 @@ def created_experiment(*, actor: Actor, experiment_id: str, name: str) -> Experi
     return row
 
 
-@transaction.atomic
 def created_version(
     *,
     actor: Actor,
@@ -80,7 +79,7 @@ def created_version(
     """
     rules.check_may_edit(actor)
     model_id, met_id, said = next(iter(sql.ask(_PLACE, [version, name])), (None, None, ""))
-    owner = RegisteredModel(id=model_id, name=name) if model_id else _model(actor=actor, name=name, owner_id=actor.user_id)
+    owner = RegisteredModel(id=model_id, name=name) if model_id else transaction.atomic(_model)(actor=actor, name=name, owner_id=actor.user_id)
     user_id, maker = selectors.maker_of(actor)
     row = ModelVersion(
         model=owner, version=version, run_id=run_id[:64], source=source, artifact_root=artifact_root[:1000],
@@ -88,7 +87,7 @@ def created_version(
     )  # fmt: skip
     if met_id:
         row = ModelVersion.objects.select_related("model").get(id=met_id)
-    with sql.together():
+    with sql.at_once():
         if not met_id:
             sql.insert(row)
         elif not said:
