@@ -1,16 +1,16 @@
 """Sends one admitted request on to MLflow and streams the answer back."""
 
 import http.client
-import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any
 
 from django.conf import settings
 
-from apps.registry.gateways import pipe, pool
+from apps.registry.gateways import pool
 
 CHUNK_BYTES = 256 * 1024
+# The most of an answer that is handed on at once.
+PIECE_BYTES = 1024 * 1024
 
 
 class MlflowUnreachable(Exception):
@@ -29,20 +29,12 @@ class Answer:
         self._connection: pool.Connection | None = connection
         self._response = response
         self._home = home
-        self._to: socket.socket | None = None
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers  # type: ignore[assignment]
 
-    def straight_to(self, sock: Any) -> None:
-        """Let a large body go to this connection without being read here: iterating gives what comes first, and moves the rest."""
-        if pipe.is_plain(sock, getattr(self._connection, "sock", None)) and (self._response.length or 0) >= pipe.LEAST_BYTES:
-            self._to = sock
-
     def __iter__(self) -> Iterator[bytes]:
         try:
-            if self._to is not None:
-                yield from self._moved(self._to)
-            while piece := self._response.read(CHUNK_BYTES):
+            while piece := self._next():
                 yield piece
             # A body shorter than announced must not look complete to the caller.
             if self._response.length:
@@ -50,21 +42,14 @@ class Answer:
         finally:
             self.close()
 
-    def _moved(self, sock: socket.socket) -> Iterator[bytes]:
-        """What has been read ahead of the body; once that has gone out, behind the headers, the rest goes past us."""
-        response, connection = self._response, self._connection
-        if connection is None or response.fp is None:
-            return
-        ahead = response.fp.read1(min(CHUNK_BYTES, response.length))
-        response.length -= len(ahead)
-        yield ahead
-        with pipe.Pipe(connection.sock, sock) as way:
-            while response.length and (count := way.pull(response.length)):
-                response.length -= count
-                way.push(count)
-        if not response.length:
-            # As the library does when a body has come to its end.
-            response.close()
+    def _next(self) -> bytes:
+        """What has come: waiting until a piece is full would leave the caller idle meanwhile."""
+        response = self._response
+        if response.chunked or not response.length or response.fp is None:
+            return response.read(CHUNK_BYTES)
+        piece: bytes = response.fp.read1(min(PIECE_BYTES, response.length))
+        response.length -= len(piece)
+        return piece
 
     def read(self, most_bytes: int) -> bytes:
         """The whole body; raises MlflowUnreachable when it is longer or breaks off."""
@@ -174,9 +159,6 @@ def _send(connection: pool.Connection, content: bytes | Iterable[bytes] | None, 
     connection.endheaders()
     if content is None:
         return
-    if isinstance(content, pipe.Body) and content.incoming.length >= pipe.LEAST_BYTES and pipe.is_plain(content.sock, connection.sock):
-        _send_straight(connection, content)
-        return
     for piece in _read(content):
         try:
             connection.send(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
@@ -185,22 +167,6 @@ def _send(connection: pool.Connection, content: bytes | Iterable[bytes] | None, 
             return
     if chunked:
         connection.send(b"0\r\n\r\n")
-
-
-def _send_straight(connection: pool.Connection, body: pipe.Body) -> None:
-    """A body that goes from the caller's socket to MLflow's without being read here."""
-    try:
-        connection.send(body.ahead)
-        with pipe.Pipe(body.sock, connection.sock) as way:
-            while body.incoming.length:
-                try:
-                    count = body.came(way.pull(body.incoming.length))
-                except OSError as error:
-                    raise _Ours(error) from error
-                way.push(count)
-    except (BrokenPipeError, ConnectionResetError):
-        # As below.
-        return
 
 
 def _read(content: Iterable[bytes]) -> Iterator[bytes]:

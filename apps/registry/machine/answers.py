@@ -49,13 +49,9 @@ def dress(response: Any, answer: forward.Answer) -> Any:
     return response
 
 
-def streamed(answer: forward.Answer, request: HttpRequest) -> StreamingHttpResponse:
-    """An answer passed on as it comes, a large one past us where the web server says on which connection. Never a redirect, whose address
-    would be MLflow's own.
-    """
+def streamed(answer: forward.Answer) -> StreamingHttpResponse:
+    """An answer passed on as it comes. Never a redirect, whose address would be MLflow's own."""
     not_redirect(answer)
-    if request.method == "GET" and (sock := request.META.get("gunicorn.socket")) is not None:
-        answer.straight_to(sock)
     return dress(StreamingHttpResponse(answer, status=answer.status), answer)
 
 

@@ -1,14 +1,13 @@
 """Reads a request's body once, so that what is decided on is what is sent on."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest
 
 from apps.core.errors import DomainError, Invalid
-from apps.registry.gateways.pipe import Body
 
 CHUNK_BYTES = 512 * 1024
 
@@ -71,19 +70,35 @@ def length_of(request: HttpRequest) -> int | None:
     return int(text)
 
 
-def pieces(request: HttpRequest, length: int | None) -> Iterable[bytes | memoryview]:
+def pieces(request: HttpRequest, length: int | None) -> Iterator[bytes | memoryview]:
     """The body in pieces, straight from the connection: memory stays constant whatever its size. Each is to be used before the next.
 
-    gunicorn reads a body in pieces of 1 KiB, and copies each several times: so what it has read ahead is taken from it, and the rest from
-    the socket itself (`pipe.Body`). Raises ConnectionResetError when the caller ends the connection before the length it announced.
+    Raises ConnectionResetError when the caller ends the connection before the length it announced.
     """
+    source = request if length is not None else request.META["wsgi.input"]
     reader, sock = getattr(request.META.get("wsgi.input"), "reader", None), request.META.get("gunicorn.socket")
-    if length is None or sock is None or getattr(reader, "length", None) != length:
-        source = request if length is not None else request.META["wsgi.input"]
-        return iter(lambda: source.read(CHUNK_BYTES), b"")
-    ahead = reader.unreader.take_buffered()  # type: ignore[union-attr]
+    if length is not None and sock is not None and getattr(reader, "length", None) == length:
+        yield from _from_socket(reader, sock, length)
+        return
+    while piece := source.read(CHUNK_BYTES):
+        yield piece
+
+
+def _from_socket(reader: Any, sock: Any, length: int) -> Iterator[bytes | memoryview]:
+    """What gunicorn has read ahead, then the socket itself: gunicorn reads a body in pieces of 1 KiB, and copies each several times."""
+    ahead = reader.unreader.take_buffered()
     if len(ahead) > length:
-        reader.unreader.unread(ahead[length:])  # type: ignore[union-attr]
+        reader.unreader.unread(ahead[length:])
         ahead = ahead[:length]
-    reader.length -= len(ahead)  # type: ignore[union-attr]
-    return Body(sock, ahead, reader)  # type: ignore[arg-type]
+    # gunicorn drains what is left of a body by this count before it takes the connection's next request.
+    reader.length -= len(ahead)
+    if ahead:
+        yield ahead
+    buffer = memoryview(bytearray(CHUNK_BYTES))
+    while reader.length:
+        count = sock.recv_into(buffer, min(reader.length, CHUNK_BYTES))
+        if not count:
+            reader.length = 0
+            raise ConnectionResetError("the caller ended the connection")
+        reader.length -= count
+        yield buffer[:count]

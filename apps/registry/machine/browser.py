@@ -55,7 +55,7 @@ def serve(request: HttpRequest, route: Route, found: dict[str, str], actor: Acto
 
 def _static(request: HttpRequest, path: str) -> HttpResponseBase:
     answer = forward.send("GET", paths.wire(path), headers=answers.headers(request))
-    response = answers.streamed(answer, request)
+    response = answers.streamed(answer)
     del response["Content-Disposition"]
     response["Content-Security-Policy"] = "default-src 'none'; style-src 'self' 'unsafe-inline'; frame-ancestors 'self'"
     if path.endswith(".worker.js"):

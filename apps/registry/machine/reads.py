@@ -32,7 +32,7 @@ def serve(request: HttpRequest, route: Route, path: str, sent: Sent, seen: guard
     if route.special == "abilities":
         return _abilities(_ask(request, where, sent))
     if seen.everything and not pages.is_ours(sent.values.get("page_token")):
-        return answers.streamed(_ask(request, where, sent), request)
+        return answers.streamed(_ask(request, where, sent))
     if route.policy == "page":
         return pages.serve(lambda page: _ask(request, where, page), route, sent, seen)
     if route.policy == "narrow":
@@ -49,11 +49,11 @@ def serve(request: HttpRequest, route: Route, path: str, sent: Sent, seen: guard
             raise Invalid(f"{route.keys[0].partition('=')[0]}: it is needed, to say what this is about. Give it.")
         if route.obj in {"model", "version"}:
             # The portal asks its own tables while MLflow works; what MLflow says is only read when the caller may see it.
-            return answers.streamed(_same_words(_ask(request, where, sent, lambda: guard.check_read(seen, route.obj, key)), route), request)
+            return answers.streamed(_same_words(_ask(request, where, sent, lambda: guard.check_read(seen, route.obj, key)), route))
         guard.check_read(seen, route.obj, key)
         if route.special == "experiment-ids":
             return _only_seen_experiments(_ask(request, where, sent), seen)
-    return answers.streamed(_same_words(_ask(request, where, sent), route), request)
+    return answers.streamed(_same_words(_ask(request, where, sent), route))
 
 
 def _ask(request: HttpRequest, where: str, sent: Sent, meanwhile: Callable[[], None] | None = None) -> forward.Answer:
