@@ -200,4 +200,3 @@ def http_is_ready(url: str, *, timeout_s: float = 2) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
-

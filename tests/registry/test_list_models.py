@@ -24,7 +24,9 @@ pytestmark = pytest.mark.django_db
 def test_the_list_says_of_each_model_what_the_serializer_says(make_user, actor_of, api, role, governed):
     for number in range(7):
         make_version(f"model-{number}", author_user=None)
-    RegisteredModel.objects.filter(name="model-1").update(owner=make_user("ml_engineer"), tags={"team": "care"}, registered_at=now(), description='"é"')
+    RegisteredModel.objects.filter(name="model-1").update(
+        owner=make_user("ml_engineer"), tags={"team": "care"}, registered_at=now(), description='"é"'
+    )
     seen_case, other_case = govern("model-1"), govern("model-2")
     RegisteredModel.objects.filter(name="model-3").update(gone_at=now())
     person = make_user(role)

@@ -14,7 +14,10 @@ def counted(endpoint, ready):
     row = ready(caller)
 
     def make(method, path, body=None):
-        filled = [path.replace("NAME", row.model.name), {k: row.model.name if v == "NAME" else v for k, v in body.items()} if body else None]
+        filled = [
+            path.replace("NAME", row.model.name),
+            {k: row.model.name if v == "NAME" else v for k, v in body.items()} if body else None,
+        ]
         if body and "source" in body:
             filled[1] |= {"source": f"mlflow-artifacts:/{row.artifact_root}", "run_id": row.run_id}
         caller.ok(method, *filled)

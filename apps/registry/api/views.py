@@ -52,7 +52,7 @@ class ModelsView(ListView):
         found = self.get_queryset()
         if not isinstance(found, ModelList):
             return super().list(request, *args, **kwargs)
-        return self.get_paginated_response(super().paginate_queryset(found))
+        return self.get_paginated_response(super().paginate_queryset(found))  # type: ignore[arg-type]
 
     def paginate_queryset(self, queryset: Any) -> Any:
         """One page, with the use cases of all its models in one query."""

@@ -48,7 +48,9 @@ def with_figures(rows: Any, *, governed: bool | None = None) -> Any:
     # Of the rows of a page alone, by an index: joining and grouping would read every version there is.
     theirs = ModelVersion.objects.filter(model=OuterRef("pk")).order_by()
     count = theirs.values("model").annotate(n=Count("id")).values("n")
-    return rows.annotate(version_count=Coalesce(Subquery(count), 0), latest_version=Subquery(theirs.order_by("-version").values("version")[:1]))
+    return rows.annotate(
+        version_count=Coalesce(Subquery(count), 0), latest_version=Subquery(theirs.order_by("-version").values("version")[:1])
+    )
 
 
 def model(actor: Actor, name: str) -> RegisteredModel:

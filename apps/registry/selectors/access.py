@@ -125,7 +125,7 @@ def standings(
     if actor.is_admin:
         found = [standing_to_model(actor, name) for name in models] + [Standing() for _ in experiments]
         return found, numbered(*version) if version else None
-    asked = [*((_of_name, name) for name in models), *((_of_experiment, each) for each in experiments)]
+    asked: list[tuple[composed.Build, str]] = [*((_of_name, name) for name in models), *((_of_experiment, each) for each in experiments)]
     answers, more = composed.several(actor, *asked, also=_asks_numbered(*version) if version else None)
     towards = [_towards_model(actor, rows) for rows in answers[: len(models)]]
     return towards + [_towards_experiment(actor, rows[0]) for rows in answers[len(models) :]], _numbered(more)

@@ -79,7 +79,8 @@ def created_version(
     """
     rules.check_may_edit(actor)
     model_id, met_id, said = next(iter(sql.ask(_PLACE, [version, name])), (None, None, ""))
-    owner = RegisteredModel(id=model_id, name=name) if model_id else transaction.atomic(_model)(actor=actor, name=name, owner_id=actor.user_id)
+    known = RegisteredModel(id=model_id, name=name) if model_id else None
+    owner = known or transaction.atomic(_model)(actor=actor, name=name, owner_id=actor.user_id)
     user_id, maker = selectors.maker_of(actor)
     row = ModelVersion(
         model=owner, version=version, run_id=run_id[:64], source=source, artifact_root=artifact_root[:1000],
