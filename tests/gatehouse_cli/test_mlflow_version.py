@@ -18,7 +18,8 @@ def saying() -> Iterator[Callable[[str], str]]:
     def make(text: str) -> str:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self.send_response(200 if self.path == "/version" and text else 404)
+                shown = self.headers.get("Authorization") == "Bearer its-token"
+                self.send_response(401 if not shown else 200 if self.path == "/version" and text else 404)
                 self.end_headers()
                 self.wfile.write(text.encode())
 
@@ -37,14 +38,18 @@ def saying() -> Iterator[Callable[[str], str]]:
 
 
 def test_the_pinned_version_is_fine(saying):
-    (found,) = doctor.look_at_mlflow(saying(version("mlflow")))
+    (found,) = doctor.look_at_mlflow(saying(version("mlflow")), "its-token")
     assert (found.subject, found.state, found.found) == ("mlflow version", "ok", version("mlflow"))
 
 
 def test_another_one_is_wrong_and_says_what_to_do(saying):
-    (found,) = doctor.look_at_mlflow(saying("9.0.0"))
+    (found,) = doctor.look_at_mlflow(saying("9.0.0"), "its-token")
     assert found.state == "wrong" and found.found == f"9.0.0, not {version('mlflow')}" and "run that version" in found.remedy
 
 
 def test_a_server_that_does_not_say_is_not_judged_by_it(saying):
-    assert list(doctor.look_at_mlflow(saying(""))) == []
+    assert list(doctor.look_at_mlflow(saying(""), "its-token")) == []
+
+
+def test_without_its_token_nothing_is_said(saying):
+    assert list(doctor.look_at_mlflow(saying("9.0.0"), "another")) == list(doctor.look_at_mlflow(saying("9.0.0"))) == []
