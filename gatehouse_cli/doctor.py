@@ -156,6 +156,8 @@ def look_at_processes(data: DataDir) -> Iterator[Finding]:
             yield Finding(name, WRONG, f"runs (pid {state['pid']}) but does not answer", f"its log may say why: {log}")
         else:
             yield Finding(name, OK, f"pid {state['pid']}, up {state['now'] - state['start']} s")
+    if not stack.layout.external.mlflow_url:
+        yield from look_at_mlflow(stack.layout.mlflow_url, stack.layout.mlflow_token)
     yield from _migrations(stack)
 
 
@@ -199,6 +201,19 @@ def look_at_external() -> Iterator[Finding]:
     if external.mlflow_url:
         fine = services.http_is_ready(f"{external.mlflow_url}/health")
         yield judge("GATEHOUSE_MLFLOW_URL", fine, "answers" if fine else silent, "Check the address.")
+        yield from look_at_mlflow(external.mlflow_url, external.mlflow_token)
+
+
+def look_at_mlflow(url: str, token: str = "") -> Iterator[Finding]:
+    """Whether the MLflow server that answers is of the version that the portal's locks pin; nothing where it does not say."""
+    from importlib.metadata import version
+
+    from gatehouse_cli import services
+
+    pinned, found = version("mlflow"), services.http_text(f"{url}/version", token=token)
+    if found:
+        remedy = f"The endpoint knows the addresses of {pinned}: run that version, or update the portal."
+        yield judge("mlflow version", found == pinned, found if found == pinned else f"{found}, not {pinned}", remedy)
 
 
 def mend(data: DataDir) -> None:

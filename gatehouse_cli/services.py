@@ -184,6 +184,16 @@ def valkey_is_ready(url: str) -> bool:
         return False
 
 
+def http_text(url: str, *, token: str = "", timeout_s: float = 2) -> str:
+    """What a GET that shows this token says, "" when it does not answer 200."""
+    asked = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})  # noqa: S310 - our own http:// addresses
+    try:
+        with urllib.request.urlopen(asked, timeout=timeout_s) as answer:  # noqa: S310
+            return str(answer.read(200).decode(errors="replace")).strip() if answer.status == 200 else ""
+    except OSError:
+        return ""
+
+
 def http_is_ready(url: str, *, timeout_s: float = 2) -> bool:
     """Does a GET answer 200?"""
     try:
@@ -191,4 +201,3 @@ def http_is_ready(url: str, *, timeout_s: float = 2) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
-

@@ -2,7 +2,10 @@
 
 import hmac
 import json
+from collections.abc import Iterable
 from datetime import timedelta
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.conf import settings
@@ -133,6 +136,21 @@ def live_tokens(user: User) -> int:
 def user_by_email(email: str) -> User | None:
     """The account with this address, or None."""
     return User.objects.filter(email__iexact=email.strip()).first()
+
+
+def people_named(names: Iterable[str], *, role: str = "") -> dict[str, User]:
+    """Name -> the active person (with this role) whom it means: by the address, or by what stands before the @ of one address alone."""
+    wanted = {name.strip() for name in names if name.strip()}
+    if not wanted:
+        return {}
+    means = reduce(or_, (Q(email__iexact=n) if "@" in n else Q(email__istartswith=f"{n}@") for n in wanted))
+    rows = User.objects.filter(means, is_active=True, **({"role_assignments__role": role} if role else {})).distinct()
+    found: dict[str, list[User]] = {}
+    for user in rows:
+        address = user.email.lower()
+        for name in {address, address.rpartition("@")[0]}:
+            found.setdefault(name, []).append(user)
+    return {name: who[0] for name in wanted if len(who := found.get(name.lower(), [])) == 1}
 
 
 def holders(role: str, function: str = "") -> QuerySet[User]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import IO, Any
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from apps.audit import catalogue, selectors
 from apps.audit.bundle import Scope, write_bundle
@@ -130,7 +130,7 @@ def record(
     Raises UndeclaredAction, SecretInAudit, ValueError (no actor or object) or RuntimeError (no transaction): all
     programming errors, and all of them end the transaction.
     """
-    if not connection.in_atomic_block:
+    if not sql.is_open():
         raise RuntimeError("audit.record needs the transaction of the change it speaks of")
     if action not in catalogue.actions():
         raise UndeclaredAction(f"{action} is in no audit_actions.py; declare it with a sentence that says what it means")

@@ -33,6 +33,17 @@ def call(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         return _plain(function)(*args, **kwargs)
 
 
+def at_once(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """Make one call of a service whose change is one statement (`sql.at_once`), which is its own transaction: none is opened around it."""
+    return function(*args, **kwargs)
+
+
+def at_once_repairable(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """`at_once` for what `call_repairable` is for."""
+    with sql.settled_soon():
+        return function(*args, **kwargs)
+
+
 def call_repairable(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
     """`call` for what a reconciler makes again from other durable rows: its commit does not wait for the disk.
 

@@ -8,15 +8,18 @@ import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 import psycopg
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, models
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, models, transaction
 
 Rows = list[tuple[Any, ...]]
+Change = tuple[str, Sequence[Any]]
 Row = TypeVar("Row", bound=models.Model)
 _soon: ContextVar[bool] = ContextVar("settled_soon", default=False)
+# (name, statement, values) of what `at_once` is about to send.
+_gathered: ContextVar[list[tuple[str, str, Sequence[Any]]] | None] = ContextVar("gathered", default=None)
 _VALUE = re.compile(r"\$(\d+)")
 
 
@@ -56,9 +59,21 @@ def ask_in_turn(*questions: tuple[str, Sequence[Any]] | None) -> list[Rows]:
     return [each.fetchall() if each else [] for each in asked]
 
 
-def change(sql: str, params: Sequence[Any] = ()) -> None:
-    """A statement without an answer, in an open transaction. Inside `together` it is not waited for."""
+def change(sql: str, params: Sequence[Any] = (), *, found: Change | None = None) -> None:
+    """A statement without an answer, in an open transaction. Inside `together` it is not waited for; `at_once` makes it part of one.
+
+    found: a statement before it, whose rows it reads under this name.
+    """
     db = connections[DEFAULT_DB_ALIAS]
+    gathered = _gathered.get()
+    if gathered is not None:
+        gathered += [("found", *found)] if found else []
+        gathered.append((f"part{len(gathered)}", sql, params))
+        return
+    if found:
+        text, given = _joined([("found", *found)], (sql, params))
+        change(text, given)
+        return
     if db.queries_logged or db.execute_wrappers:
         _djangos(db, sql, params)
         return
@@ -99,6 +114,59 @@ def together() -> Iterator[None]:
             _soon.set(False)
             change("SET LOCAL synchronous_commit TO off")
         yield
+
+
+def is_open() -> bool:
+    """Whether what is changed now is part of something that happens as a whole."""
+    return connections[DEFAULT_DB_ALIAS].in_atomic_block or _gathered.get() is not None
+
+
+@contextlib.contextmanager
+def at_once() -> Iterator[None]:
+    """What is changed in here is one statement, a transaction by itself: all of it or nothing, and once there and back in place of three
+    times. When this returns it is committed, on disk unless it is `settled_soon`. Inside a transaction it is part of that.
+
+    Only `change` and `insert` belong in here, and none may rely on what another has done, but by `found`. Constraints are checked at the
+    end, those of an index at once. What raises in here leaves nothing behind.
+    """
+    db = connections[DEFAULT_DB_ALIAS]
+    if db.in_atomic_block or _gathered.get() is not None:
+        with together():
+            yield
+        return
+    if db.queries_logged or db.execute_wrappers:
+        with transaction.atomic():
+            yield
+        return
+    gathered: list[tuple[str, str, Sequence[Any]]] = []
+    token = _gathered.set(gathered)
+    try:
+        yield
+    finally:
+        _gathered.reset(token)
+    if gathered:
+        settings = "SELECT set_config('synchronous_commit', 'off', true)" if _soon.get() else "SELECT 1"
+        _soon.set(False)
+        _rows(db, *_joined(gathered, (settings, ())))
+
+
+def _joined(parts: list[tuple[str, str, Sequence[Any]]], last: Change) -> Change:
+    """One statement of several, with its values."""
+    text = _joined_text(tuple((name, sql, len(params)) for name, sql, params in parts), last[0])
+    return text, [value for _, _, params in parts for value in params] + list(last[1])
+
+
+@lru_cache(maxsize=256)
+def _joined_text(parts: tuple[tuple[str, str, int], ...], last: str) -> str:
+    made, before = [], 0
+
+    def moved(sql: str) -> str:
+        return _VALUE.sub(lambda m: f"${int(m[1]) + before}", sql)
+
+    for name, sql, count in parts:
+        made.append(f"{name} AS ({moved(sql)})")
+        before += count
+    return f"WITH {', '.join(made)} {moved(last)}"
 
 
 @contextlib.contextmanager

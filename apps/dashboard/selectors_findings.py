@@ -9,7 +9,6 @@ from apps.core.actor import Actor
 from apps.decisions.models import Hold
 from apps.registry import selectors
 from apps.registry.models import Finding
-from apps.registry.rules.findings import KINDS
 from apps.usecases.models import UseCase
 
 SHOWN, CLOSED_SHOWN = 100, 50
@@ -38,7 +37,6 @@ class Row:
     """A finding as the page shows it."""
 
     finding: Finding
-    says: str
     lines: list[Line]
     held: list[Held] = field(default_factory=list)
 
@@ -106,4 +104,4 @@ def count_open(actor: Actor) -> int:
 
 
 def _row(finding: Finding) -> Row:
-    return Row(finding, KINDS.get(finding.kind, finding.kind), lines(finding.expected, finding.found))
+    return Row(finding, lines(finding.expected, finding.found))

@@ -21,9 +21,25 @@ def put(topic: str, body: dict[str, Any], *, due_at: datetime | None = None) -> 
 
     `topic` is `app.verb` and names a control task (see celery_worker/control/topics.py); `body` holds ids, not state.
     """
-    if not transaction.get_connection().in_atomic_block:
-        raise RuntimeError("outbox.put needs the transaction of the change it speaks of")
+    _check_open()
     sql.insert(Message(topic=topic, body=plain(body), due_at=due_at or now()))
+
+
+_EACH = """
+    INSERT INTO outbox_message (topic, body, created_at, due_at, tries)
+    SELECT $1::varchar, to_jsonb(found), $2::timestamptz, $3::timestamptz, 0 FROM found
+"""
+
+
+def put_each(topic: str, found: sql.Change, *, due_at: datetime) -> None:
+    """Make a change that gives rows, and write a message for each in the same statement; its body are the row's columns."""
+    _check_open()
+    sql.change(_EACH, [topic, now(), due_at], found=found)
+
+
+def _check_open() -> None:
+    if not sql.is_open():
+        raise RuntimeError("outbox.put needs the transaction of the change it speaks of")
 
 
 @transaction.atomic

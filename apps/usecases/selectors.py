@@ -174,11 +174,15 @@ class RegistryScope:
         """Links of the use cases that the actor may change."""
         return UsedModel.objects.filter(usecase__in=UseCase.objects.changeable_by(self.actor).order_by().values("id"))
 
+    def seen_references(self) -> QuerySet[Any, Any]:
+        """(model_id, id, slug, name) of the use cases that the actor may see, by name."""
+        return self.seen_links().order_by("usecase__name").values_list("model_id", "usecase_id", "usecase__slug", "usecase__name")
+
     def usecases_of(self, model_ids: Any) -> dict[Any, list[UsecaseRef]]:
         """Model id -> the use cases that use it and that the actor may see, by name."""
         found: dict[Any, list[UsecaseRef]] = {}
-        for link in self.seen_links().filter(model_id__in=model_ids).select_related("usecase").order_by("usecase__name"):
-            found.setdefault(link.model_id, []).append(UsecaseRef(str(link.usecase_id), link.usecase.slug, link.usecase.name))
+        for model_id, usecase_id, slug, name in self.seen_references().filter(model_id__in=model_ids):
+            found.setdefault(model_id, []).append(UsecaseRef(str(usecase_id), slug, name))
         return found
 
 

@@ -6,6 +6,7 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from apps.core import sql
+from apps.core.clock import now
 from apps.core.doors import call, call_repairable
 from apps.outbox import services as outbox
 from apps.outbox.models import Message
@@ -82,3 +83,77 @@ def test_a_door_opens_no_savepoint_for_the_service_it_calls():
     with CaptureQueriesContext(connection) as seen:
         call(service, body={})
     assert [q["sql"].split()[0] for q in seen.captured_queries] == ["BEGIN", "INSERT", "COMMIT"]
+
+
+def _put(topic: str) -> None:
+    outbox.put(topic, {"name": topic})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_changed_at_once_is_one_statement_and_its_own_transaction():
+    before = Message.objects.count()
+    with sql.at_once():
+        _put("a.b")
+        _put("c.d")
+        assert Message.objects.count() == before
+    assert Message.objects.count() == before + 2 and connection.get_autocommit() and not connection.in_atomic_block
+    with pytest.raises(RuntimeError, match="transaction"):
+        _put("e.f")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_raises_at_once_leaves_nothing():
+    before = Message.objects.count()
+    with pytest.raises(ValueError, match="no"), sql.at_once():
+        _put("a.b")
+        raise ValueError("no")
+    with pytest.raises(IntegrityError), sql.at_once():
+        _put("a.b")
+        sql.insert(RegisteredModel(name="twice"))
+        sql.insert(RegisteredModel(name="twice"))
+    assert Message.objects.count() == before and not RegisteredModel.objects.filter(name="twice").exists()
+    with sql.at_once():
+        _put("a.b")
+    assert Message.objects.count() == before + 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_change_at_once_reads_what_another_found():
+    RegisteredModel.objects.bulk_create(RegisteredModel(name=f"found-{n}") for n in range(3))
+    renamed = "UPDATE registry_registeredmodel SET description = $1 WHERE name LIKE $2 RETURNING name, 7 AS version"
+    moment = now()
+
+    def change(described: str) -> None:
+        with sql.at_once():
+            _put(described)
+            outbox.put_each(f"{described}.each", (renamed, [described, "found-%"]), due_at=moment)
+
+    change("at.once")
+    with transaction.atomic():
+        change("in.transaction")
+    with CaptureQueriesContext(connection):
+        change("counted")
+    for described in ("at.once", "in.transaction", "counted"):
+        made = Message.objects.filter(topic=f"{described}.each")
+        assert sorted(m.body["name"] for m in made) == ["found-0", "found-1", "found-2"] and {m.body["version"] for m in made} == {7}
+        assert {(m.due_at, m.tries, m.sent_at) for m in made} == {(moment, 0, None)}
+    assert set(RegisteredModel.objects.filter(name__startswith="found-").values_list("description", flat=True)) == {"counted"}
+
+
+@pytest.mark.django_db
+def test_inside_a_transaction_it_is_part_of_that():
+    with pytest.raises(ValueError, match="no"), transaction.atomic():
+        with sql.at_once():
+            _put("inside.it")
+        assert Message.objects.filter(topic="inside.it").count() == 1
+        raise ValueError("no")
+    assert not Message.objects.filter(topic="inside.it").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_settled_soon_holds_for_one_statement_alone():
+    waits = "SELECT current_setting('synchronous_commit')"
+    usual = sql.ask(waits)
+    with sql.settled_soon(), sql.at_once():
+        _put("soon.settled")
+    assert Message.objects.filter(topic="soon.settled").count() == 1 and sql.ask(waits) == usual == [("on",)]

@@ -27,7 +27,7 @@ def test_a_good_version_passes_all_and_the_same_way_twice(ready, system):
 
 def test_an_empty_card_field_fails_and_is_named(ready):
     result = ask("card_complete", ready())
-    assert result.state == "fail" and "intended use" in result.detail and (result.figure, result.threshold) == (2.0, 7.0)
+    assert result.state == "fail" and "intended use" in result.detail and (result.figure, result.threshold) == (3.0, 7.0)
 
 
 def test_changing_the_card_changes_the_evidence(ready, system):

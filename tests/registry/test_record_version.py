@@ -33,6 +33,7 @@ def test_a_reading_fills_in_everything(ready, tmp_path, events):
         ("training", "visits-training", 1200), ("validation", "visits-validation", 1200),
     ]  # fmt: skip
     assert "visits-training" in row.card.training_data and "recall: 0.75" in row.card.evaluation and row.card.revision == 0
+    assert row.card.owner_contact == row.author_user.email
     assert len(events("registry.version.synced", row.label)) == 1
 
 

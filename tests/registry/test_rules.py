@@ -94,3 +94,18 @@ def test_roles_decide_who_reads_and_who_writes(role, reads, writes):
 def test_a_token_without_the_scope_gets_nowhere():
     with pytest.raises(NotAllowed, match="scope 'mlflow'"):
         rules.check_may_read_mlflow(_person("admin", scope="write"))
+
+
+@pytest.mark.parametrize(
+    ("tags", "registered_by", "who"),
+    [
+        ({}, "", ""),
+        ({}, "elena@example.org", "elena@example.org"),
+        ({"mlflow.user": "root"}, "elena@example.org", "elena@example.org"),
+        ({"mlflow.user": "kim"}, "", "kim"),
+        ({"mlflow.user": "kim", "imported.from": "http://old"}, "elena@example.org", "kim"),
+        ({"imported.from": "http://old"}, "elena@example.org", "elena@example.org"),
+    ],
+)
+def test_a_version_was_logged_by_whoever_registered_it_and_an_import_by_whom_its_run_names(tags, registered_by, who):
+    assert rules.cards.logged_by(tags, registered_by=registered_by) == who

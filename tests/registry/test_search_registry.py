@@ -87,5 +87,6 @@ def test_what_mlflow_does_not_answer_is_noted_and_forgotten_again(monkeypatch):
         services.discover()
     assert first and contact().failing_since == first and contact().reached_at is None
     monkeypatch.setattr(sync, "_discover", lambda: 0)
+    monkeypatch.setattr(sync.mlflow, "server_version", lambda: "3.18.0")
     services.discover()
-    assert contact().failing_since is None and contact().reached_at and ModelVersion.objects.count() == 0
+    assert contact().other_version == "3.18.0" and contact().failing_since is None and contact().reached_at and ModelVersion.objects.count() == 0

@@ -4,10 +4,12 @@ import json
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from apps.registry import rules
 from apps.registry.machine import routes
 from apps.registry.machine.routes import READ, ROUTES, WRITE, refused
 from apps.registry.rules import access
@@ -76,3 +78,8 @@ def test_an_admitted_path_finds_its_own_line_and_no_other(route):
     assert routes.upstream(route, prefixed) == (prefixed if route.served == "ajax" else path)
     if route.served == "ajax":
         assert routes.match(route.method, path) is None
+
+
+def test_the_list_says_for_which_version_of_the_server_it_was_written():
+    pinned = re.findall(r"^mlflow==(\S+)$", (ROOT / "requirements.in").read_text(), re.MULTILINE)
+    assert pinned == [rules.MLFLOW_VERSION] and version("mlflow") == rules.MLFLOW_VERSION

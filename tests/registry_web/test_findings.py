@@ -111,3 +111,43 @@ def test_every_page_that_tells_of_mlflow_works_without_it_and_says_how_old_it_is
         answer = client.get(path)
         text = " ".join(answer.content.decode().split())
         assert answer.status_code == 200 and "MLflow has not answered since" in text and "as of" in text, path
+
+
+def test_what_could_not_be_read_is_said_to_be_not_comparable(page_of, make_user, api, versions, system):
+    version = versions(1)
+    row = services.raise_finding(
+        actor=system, kind="beside", model=version.model, version=version, detail=f"Files beside {version.label} cannot be compared.",
+        expected={"beside_digest": "sha256:1"}, found={"beside_unread": "they could not be listed or read"},
+    )  # fmt: skip
+    client, unread = page_of(make_user("auditor")), "Files beside a version, in the folder of its run, cannot be compared with those that were frozen"
+    assert f"<strong>{unread}.</strong>" in client.get("/findings/").content.decode()
+    of_model = client.get(f"/models/{version.model.name}/").content.decode()
+    assert "It cannot be compared with what was frozen." in of_model and "Not as it was frozen" not in of_model
+    assert api(make_user("auditor")).get(f"/api/v1/findings/{row.id}/").json()["says"] == unread
+    other = services.raise_finding(actor=system, kind="beside", key="2", model=version.model, expected={"beside": {"a": 1}}, found={}, detail="One is gone.")
+    assert other.says == "Files beside a version, in the folder of its run, are not those that were frozen" and not other.unread
+
+
+def test_the_owner_of_a_model_that_is_nobodys_is_whoever_logged_it(page_of, make_user):
+    elena, visitor = make_user("ml_engineer"), make_user("ml_engineer")
+    make_version("logged-here", author_user=elena)
+    make_version("brought-along", author_user=visitor, tags={"imported.from": "http://old", "mlflow.user": elena.email.partition("@")[0]})
+    make_version("by-nobody-here", tags={"mlflow.user": "root"})
+    make_version("by-no-engineer", author_user=make_user("auditor"))
+    text = page_of(visitor).get("/models/?governed=false").content.decode()
+    for name, address in {"logged-here": elena, "brought-along": elena, "by-nobody-here": visitor, "by-no-engineer": visitor}.items():
+        form = text[text.index(f'action="/models/{name}/owner/"') :]
+        assert f'value="{address.email}"' in form[: form.index("</form>")], name
+        assert f'value="{address.email}"' in page_of(visitor).get(f"/models/{name}/owner/").content.decode(), name
+
+
+def test_a_server_of_another_version_is_said_where_models_are(page_of, make_user):
+    from apps.core.clock import now
+    from apps.registry.models import MlflowContact
+
+    row = MlflowContact.objects.create(reached_at=now(), server_version="3.17.2")
+    client = page_of(make_user("auditor"))
+    assert "The MLflow server is version" not in client.get("/models/").content.decode()
+    MlflowContact.objects.filter(id=row.id).update(server_version="3.18.0")
+    for path in ("/models/", "/models/?governed=false", "/findings/"):
+        assert "The MLflow server is version 3.18.0, not 3.17.2." in client.get(path).content.decode(), path

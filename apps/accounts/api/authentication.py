@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.conf import settings
+from django.utils.functional import SimpleLazyObject
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
@@ -24,13 +25,18 @@ class TokenAuthentication(BaseAuthentication):
         except SignInNeeded as error:
             raise AuthenticationFailed(error.detail) from error
         request._request.actor = actor  # type: ignore[attr-defined]
-        from apps.accounts.models import User
-
-        return User.objects.get(id=str(actor.user_id)), actor.id
+        # Most operations need no more of the person than the actor says.
+        return SimpleLazyObject(lambda: _person(actor.user_id)), actor.id
 
     def authenticate_header(self, request: Request) -> str:
         """Makes a missing token a 401."""
         return 'Bearer realm="gatehouse"'
+
+
+def _person(user_id: str | None) -> Any:
+    from apps.accounts.models import User
+
+    return User.objects.get(id=str(user_id))
 
 
 class BrowserSession(SessionAuthentication):

@@ -14,7 +14,7 @@ class SignedInWithScope(BasePermission):
     def has_permission(self, request: Request, view: Any) -> bool:
         """True, False (401), or NotAllowed naming the scope that is missing."""
         actor = getattr(request._request, "actor", None)
-        if not request.user or actor is None:
+        if request.user is None or actor is None:
             return False
         needed = "read" if request.method in SAFE_METHODS else "write"
         if not (actor.has_scope(needed) or (needed == "read" and actor.has_scope("write"))):

@@ -1,5 +1,7 @@
 """Pages of what waits to be put in order: findings, and models that nobody answers for."""
 
+from uuid import UUID
+
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -14,7 +16,7 @@ from apps.core.fields import Field, filled
 from apps.dashboard import selectors_findings as reads
 from apps.dashboard.web.models_shared import actor_of, editable, model_of
 from apps.registry import selectors, services
-from apps.registry.selectors import scans
+from apps.registry.selectors import makers, scans
 
 OWNER = (Field("owner", "Owner", "email", "Address of an active ML engineer, who answers for the model.", required=True, wide=True),)
 LISTED = 100
@@ -35,9 +37,11 @@ def ungoverned(request: HttpRequest) -> HttpResponse:
     query = request.GET.get("q", "").strip()
     rows = list(selectors.models(actor, search=query, governed=False)[:LISTED])
     rows.sort(key=lambda m: m.owner_id is not None)
+    mine = _own_address(request, actor)
+    logged = makers.suggested_owners([m.id for m in rows if m.owner_id is None])
     context = {
-        "rows": [(model, _may_give(actor, model.owner_id)) for model in rows], "query": query, "cut": LISTED,
-        "nobodys": sum(model.owner_id is None for model in rows), "contact": scans.contact(), "mine": _own_address(request, actor),
+        "rows": [(model, _may_give(actor, model.owner_id), logged.get(model.id, mine)) for model in rows], "query": query, "cut": LISTED,
+        "nobodys": sum(model.owner_id is None for model in rows), "contact": scans.contact(),
     }  # fmt: skip
     return render(request, "registry/ungoverned.html", context)
 
@@ -49,6 +53,11 @@ def _may_give(actor: Actor, owner_id: object) -> bool:
 
 def _own_address(request: HttpRequest, actor: Actor) -> str:
     return str(request.user.email) if actor.has_role(Role.ML_ENGINEER) else ""  # type: ignore[union-attr]
+
+
+def _suggested(request: HttpRequest, actor: Actor, model_id: UUID) -> str:
+    """The person who logged it, else whoever looks."""
+    return makers.suggested_owners([model_id]).get(model_id) or _own_address(request, actor)
 
 
 @require_http_methods(["GET", "POST"])
@@ -69,7 +78,7 @@ def owner(request: HttpRequest, name: str) -> HttpResponse:
         else:
             messages.success(request, f"{person} answers for {model.name}.")
             return redirect("registry:model", name=model.name)
-    values = request.POST if refusal else {"owner": "" if model.owner else _own_address(request, actor)}
+    values = request.POST if refusal else {"owner": "" if model.owner else _suggested(request, actor, model.id)}
     context = {
         "model": model, "fields": filled(OWNER, values, refusal.errors if refusal else None), "refusal": refusal,
         "editable": editable(actor, model),

@@ -47,6 +47,9 @@ class FindingSerializer(serializers.ModelSerializer):
     """Something that is not what was frozen or decided."""
 
     kind = serializers.CharField(read_only=True, help_text=" ".join(f"{k}: {v}." for k, v in KINDS.items()))
+    says = serializers.CharField(
+        read_only=True, help_text="What a finding of its kind says: that something differs, or that it cannot be compared."
+    )
     model = serializers.CharField(source="model.name", read_only=True)
     version = serializers.IntegerField(source="version.version", read_only=True, allow_null=True, default=None)
 
@@ -55,6 +58,7 @@ class FindingSerializer(serializers.ModelSerializer):
         fields = [
             "id",
             "kind",
+            "says",
             "model",
             "version",
             "detail",

@@ -9,6 +9,8 @@ from django.conf import settings
 from apps.registry.gateways import pool
 
 CHUNK_BYTES = 256 * 1024
+# The most of an answer that is handed on at once.
+PIECE_BYTES = 1024 * 1024
 
 
 class MlflowUnreachable(Exception):
@@ -23,8 +25,8 @@ class MlflowUnreachable(Exception):
 class Answer:
     """An answer of MLflow whose body has not been read. Iterate it once, or `read()` it; then, or when given up, close it."""
 
-    def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, home: pool.Pool) -> None:
-        self._connection: http.client.HTTPConnection | None = connection
+    def __init__(self, connection: pool.Connection, response: http.client.HTTPResponse, home: pool.Pool) -> None:
+        self._connection: pool.Connection | None = connection
         self._response = response
         self._home = home
         self.status = response.status
@@ -32,13 +34,22 @@ class Answer:
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            while piece := self._response.read(CHUNK_BYTES):
+            while piece := self._next():
                 yield piece
             # A body shorter than announced must not look complete to the caller.
             if self._response.length:
                 raise http.client.IncompleteRead(b"", self._response.length)
         finally:
             self.close()
+
+    def _next(self) -> bytes:
+        """What has come: waiting until a piece is full would leave the caller idle meanwhile."""
+        response = self._response
+        if response.chunked or not response.length or response.fp is None:
+            return response.read(CHUNK_BYTES)
+        piece: bytes = response.fp.read1(min(PIECE_BYTES, response.length))
+        response.length -= len(piece)
+        return piece
 
     def read(self, most_bytes: int) -> bytes:
         """The whole body; raises MlflowUnreachable when it is longer or breaks off."""
@@ -141,11 +152,13 @@ def _own(meanwhile: Callable[[], None]) -> None:
         raise _Ours(error) from error
 
 
-def _send(connection: http.client.HTTPConnection, content: bytes | Iterable[bytes] | None, *, chunked: bool) -> None:
-    if content is None or isinstance(content, bytes):
-        connection.endheaders(content)
+def _send(connection: pool.Connection, content: bytes | Iterable[bytes] | None, *, chunked: bool) -> None:
+    if isinstance(content, bytes):
+        connection.send_together(content)
         return
     connection.endheaders()
+    if content is None:
+        return
     for piece in _read(content):
         try:
             connection.send(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)

@@ -38,10 +38,7 @@ def ourselves() -> dict[str, str]:
 
 def call(method: str, path: str, *, params: Any = None, json: Any = None) -> dict[str, Any]:
     """One JSON call of our own. NotFound when MLflow knows no such thing; UpstreamFailed otherwise, in words."""
-    try:
-        response = client().request(method, path, params=params, json=json, headers=ourselves())
-    except httpx.HTTPError as error:
-        raise UpstreamFailed(f"MLflow did not answer ({type(error).__name__}). Start it, or wait until it is back.") from error
+    response = _asked(method, path, params=params, json=json)
     body: Any = None
     try:
         body = response.json()
@@ -53,3 +50,16 @@ def call(method: str, path: str, *, params: Any = None, json: Any = None) -> dic
         said = str(body.get("message", ""))[:300] if isinstance(body, dict) else ""
         raise UpstreamFailed(f"MLflow answered {response.status_code}: {said or 'without a message'}.")
     return body
+
+
+def text(path: str) -> str:
+    """What MLflow says in plain text at an address, "" where it has no such address; UpstreamFailed when it does not answer."""
+    response = _asked("GET", path)
+    return response.text.strip() if response.status_code == 200 else ""
+
+
+def _asked(method: str, path: str, **more: Any) -> httpx.Response:
+    try:
+        return client().request(method, path, headers=ourselves(), **more)
+    except httpx.HTTPError as error:
+        raise UpstreamFailed(f"MLflow did not answer ({type(error).__name__}). Start it, or wait until it is back.") from error

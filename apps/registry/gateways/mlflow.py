@@ -13,7 +13,7 @@ import yaml
 from apps.core.clock import now
 from apps.core.errors import NotFound, UpstreamFailed
 from apps.registry.gateways import artifacts
-from apps.registry.gateways.http import call
+from apps.registry.gateways.http import call, text
 from apps.registry.rules import DatasetFacts, VersionFacts, artifact_root_of
 from apps.registry.rules.access import experiment_of_path
 from apps.registry.rules.findings import ModelFacts
@@ -60,6 +60,11 @@ def read_version(name: str, version: int, *, files: bool = True) -> VersionFacts
         facts["experiment_id"] = facts["experiment_id"] or experiment_of_path(facts.get("artifact_root", ""))
         facts |= _beside(facts)
     return VersionFacts(**facts)
+
+
+def server_version() -> str:
+    """Version of the server that answers, such as 3.17.2; "" when it does not say."""
+    return text("/version")[:60]
 
 
 def artifact_root(name: str, version: int) -> str:

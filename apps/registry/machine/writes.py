@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from apps.core.actor import Actor
-from apps.core.doors import call, call_repairable
+from apps.core.doors import at_once, at_once_repairable, call, call_repairable
 from apps.core.errors import DomainError, Invalid, NotAllowed
 from apps.registry import rules, services
 from apps.registry.gateways import forward, locate, mlflow
@@ -49,7 +49,7 @@ def serve(request: HttpRequest, route: Route, path: str, sent: Sent, actor: Acto
         after = {"traces": len(sent.values["trace_ids"])}
     else:
         headers["Content-Type"] = "application/json"
-    intent = call(
+    intent = at_once(
         services.begin_write, actor=actor, route=route.name, obj_type=route.obj_type, obj_id=obj_id, after=after,
         asks_for_version=route.special == "version", key=route.key(sent.values), sent=sent.values, known=known,
     )  # fmt: skip
@@ -158,7 +158,7 @@ def _follow_up(actor: Actor, route: Route, sent: dict[str, Any], said: dict[str,
         made = said["model_version"]
         name, number = str(made["name"]), int(made["version"])
         run_id = str(made.get("run_id", ""))
-        call_repairable(
+        at_once_repairable(
             services.created_version, actor=actor, intent_id=intent.id, name=name, version=number, run_id=run_id,
             source=str(made.get("source", "")), artifact_root=_root(name, number, str(made.get("source", ""))),
             experiment_id=locate.run(run_id) if run_id else "",

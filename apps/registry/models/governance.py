@@ -15,6 +15,7 @@ from guardian.utils import get_group_obj_perms_model, get_user_obj_perms_model
 
 from apps.core.actor import Actor, Role
 from apps.core.models import BaseModel, VisibleQuerySet
+from apps.registry.rules import findings as rules
 
 # So many ids a question may hold; more are asked for by a subquery.
 MOST_NAMED = 1_000
@@ -40,6 +41,9 @@ class UsecaseScope(Protocol):
 
     def changeable_links(self) -> QuerySet[Any]:
         """Links of the use cases that the actor may change."""
+
+    def seen_references(self) -> QuerySet[Any]:
+        """(model_id, id, slug, name) of the use cases that the actor may see, by name."""
 
     def usecases_of(self, model_ids: Any) -> dict[Any, list[UsecaseRef]]:
         """Model id -> the use cases that use it and that the actor may see, by name."""
@@ -74,31 +78,39 @@ def granted(actor: Actor, permission: str) -> QuerySet[Any]:
     return found
 
 
-def granted_ids(actor: Actor, permission: str) -> list[uuid.UUID]:
-    """Ids of the models on which the person, or a group of theirs, holds this grant: few, and found without reading the models."""
+def granted_rows(actor: Actor, permission: str) -> QuerySet[Any]:
+    """(id as text) of the models on which the person, or a group of theirs, holds this grant: found without reading the models."""
+    model = get_user_obj_perms_model()._default_manager
     if not actor.user_id:
-        return []
+        return model.none().values_list("object_pk")
     about = {"permission__codename": f"{permission}_registeredmodel", "permission__content_type__app_label": "registry"}
-    own = get_user_obj_perms_model()._default_manager.filter(user_id=actor.user_id, **about).values_list("object_pk")
+    own = model.filter(user_id=actor.user_id, **about).values_list("object_pk")
     shared = get_group_obj_perms_model()._default_manager.filter(group__user=actor.user_id, **about).values_list("object_pk")
-    return [uuid.UUID(pk) for (pk,) in own.union(shared)]
+    return own.union(shared)
 
 
-def models_seen(actor: Actor, path: str = "", *, named: bool = False) -> Q:
+def named_models(actor: Actor) -> tuple[list[uuid.UUID], bool]:
+    """(ids, linked): models that were granted, and with `linked` all of the use cases that the actor sees, where those are few."""
+    ids = [uuid.UUID(pk) for (pk,) in granted_rows(actor, "view")]
+    if works_with_models(actor):
+        return ids, False
+    few = list(usecase_scope(actor).seen_links().values_list("model_id", flat=True).order_by()[: MOST_NAMED + 1])
+    return (ids + few, True) if len(few) <= MOST_NAMED else (ids, False)
+
+
+def models_seen(actor: Actor, path: str = "", *, named: Any = None, linked: bool = False) -> Q:
     """The condition on rows whose `path` leads to a registered model that the actor may see; for actors who do not see everything.
 
-    named: ask first which models that are (granted ones, and of those who see few all), so that the condition names them one by one and
-    the index finds them, however large the registry is. Without it the condition asks nothing yet and holds for ever.
+    named: a condition that names models one by one which were asked for first (see `named_models`), so that the index finds them, however
+    large the registry is: the granted ones and, with `linked`, those of use cases. Without it the condition asks nothing yet and holds for
+    ever.
     """
     scope = usecase_scope(actor)
-    links: Any = scope.seen_links().values("model_id")
-    if named and not works_with_models(actor):
-        few = list(links.values_list("model_id", flat=True).order_by()[: MOST_NAMED + 1])
-        links = few if len(few) <= MOST_NAMED else links
-    seen = Q(**{f"{path}id__in": links})
-    if actor.user_id:
-        ids = granted_ids(actor, "view") if named else granted(actor, "view").values("id")
-        seen |= Q(**{f"{path}id__in": ids}) if not named or ids else Q()
+    seen = Q() if linked else Q(**{f"{path}id__in": scope.seen_links().values("model_id")})
+    if named is not None:
+        seen |= Q(named)
+    elif actor.user_id:
+        seen |= Q(**{f"{path}id__in": granted(actor, "view").values("id")})
     if works_with_models(actor):
         # A probe for each row: the list of all that is governed may be long.
         seen |= Q(~Exists(scope.links().filter(model_id=OuterRef(f"{path}id"))))
@@ -114,7 +126,10 @@ class RegistryQuerySet(VisibleQuerySet):
 
     def visible_to(self, actor: Actor) -> "RegistryQuerySet":
         """Rows of the models the actor may see: of their use cases, granted, and for those who work with models ungoverned or own ones."""
-        return self if actor.sees_everything else self.filter(models_seen(actor, self.model_path, named=True))
+        if actor.sees_everything:
+            return self
+        ids, linked = named_models(actor)
+        return self.filter(models_seen(actor, self.model_path, named=Q(**{f"{self.model_path}id__in": ids}), linked=linked))
 
 
 class ModelQuerySet(RegistryQuerySet):
@@ -200,3 +215,13 @@ class Finding(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.detail}"
+
+    @property
+    def says(self) -> str:
+        """What a finding of its kind says, in a few words."""
+        return rules.says(self.kind, self.found)
+
+    @property
+    def unread(self) -> bool:
+        """Whether it could not be read, rather than differs."""
+        return rules.is_unread(self.found)

@@ -5,6 +5,7 @@ from django.db import models
 from apps.core.models import BaseModel
 from apps.registry.models import ModelVersion
 from apps.registry.models.cards import OfVersionQuerySet
+from apps.registry.rules import MLFLOW_VERSION
 
 VERDICTS = ("clean", "warnings", "unsafe", "failed")
 
@@ -45,9 +46,20 @@ class ArtifactScan(BaseModel):
 
 
 class MlflowContact(BaseModel):
-    """The one row that says when the portal last compared its tables with MLflow, and since when it cannot."""
+    """The one row that says when the portal last compared its tables with MLflow, since when it cannot, and which version of MLflow answered."""
 
     only = models.BooleanField(default=True, unique=True)
     reached_at = models.DateTimeField(null=True)
     failing_since = models.DateTimeField(null=True)
     detail = models.TextField(blank=True, default="")
+    server_version = models.CharField(max_length=60, blank=True, default="")
+
+    @property
+    def other_version(self) -> str:
+        """The server's version where it is not the one that the endpoint's list of addresses was written for; else ""."""
+        return self.server_version if self.server_version != MLFLOW_VERSION else ""
+
+    @property
+    def known_version(self) -> str:
+        """The version that the endpoint's list of addresses was written for."""
+        return MLFLOW_VERSION

@@ -32,6 +32,7 @@ __all__ = [
     "CARD_MOST_CHARACTERS",
     "CARD_NEEDED",
     "CARD_TITLES",
+    "MLFLOW_VERSION",
     "PROTECTED_ALIASES",
     "SOURCE_SCHEMES",
     "Completeness",
@@ -54,6 +55,8 @@ __all__ = [
     "unpinned",
 ]
 
+# The version of MLflow whose addresses the endpoint's list knows (apps/registry/machine/routes); requirements.in pins the same.
+MLFLOW_VERSION = "3.17.2"
 # Only these lead to a folder whose files the portal can read and digest.
 SOURCE_SCHEMES = ("models", "runs", "mlflow-artifacts")
 

@@ -42,6 +42,8 @@ CARD_TITLES = {
 CARD_NEEDED = ("intended_use", "out_of_scope", "limitations", "training_data", "evaluation", "ethical", "owner_contact")
 CARD_LEAST_WORDS = 3
 CARD_MOST_CHARACTERS = 20_000
+# Whom a run of MLflow's names as its maker, and what an import leaves on what it brought along.
+USER_TAG, IMPORTED_TAG = "mlflow.user", "imported.from"
 # MLflow's flavour -> the library's name at Hugging Face.
 LIBRARIES = {"sklearn": "sklearn", "xgboost": "xgboost", "lightgbm": "lightgbm", "catboost": "catboost", "pytorch": "pytorch",
              "tensorflow": "tf-keras", "keras": "keras", "transformers": "transformers", "onnx": "onnx", "spacy": "spacy",
@@ -87,9 +89,15 @@ def completeness(card: Any) -> Completeness:
     return Completeness(len(CARD_NEEDED) - len(lacking), len(CARD_NEEDED), tuple(lacking))
 
 
-def prefilled_card(facts: "VersionFacts") -> dict[str, str]:
-    """What the run itself says for a card: data, evaluation, hardware, use. People edit it; it never overwrites what they wrote."""
-    out: dict[str, str] = {}
+def logged_by(tags: Mapping[str, str], *, registered_by: str) -> str:
+    """Address or login name of who logged a version: whoever registered it here, for an import whom its run names; "" where nobody says."""
+    said = str(tags.get(USER_TAG) or "").strip()
+    return said or registered_by if IMPORTED_TAG in tags else registered_by or said
+
+
+def prefilled_card(facts: "VersionFacts", *, contact: str = "") -> dict[str, str]:
+    """What the run itself says for a card: data, evaluation, hardware, use; and whom to ask. People edit it; it never overwrites what they wrote."""
+    out: dict[str, str] = {"owner_contact": contact} if contact else {}
     if facts.datasets:
         out["training_data"] = "\n".join(
             f"{d.context or 'input'}: {d.name}, digest {d.digest}"

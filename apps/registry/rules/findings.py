@@ -17,6 +17,8 @@ KINDS = {
     "model": "A model that decisions name was renamed or deleted",
     "tag": "A tag says what only a decision says",
 }
+# The same where there was nothing to compare: the reading is what failed.
+UNREAD = {"beside": "Files beside a version, in the folder of its run, cannot be compared with those that were frozen"}
 # What belongs to the run and its version, and what is read out of the files.
 FROM_MLFLOW = ("params", "metrics", "tags", "datasets")
 FROM_FILES = ("artifact_digest", "requirements", "signature")
@@ -33,6 +35,16 @@ class ModelFacts:
     tags: dict[str, str] = field(default_factory=dict)
     aliases: dict[str, int] = field(default_factory=dict)
     registered_at: datetime | None = None
+
+
+def says(kind: str, found: Mapping[str, Any]) -> str:
+    """What a finding says: that something differs, or that it could not be read and so cannot be compared."""
+    return (UNREAD.get(kind) if is_unread(found) else None) or KINDS.get(kind, kind)
+
+
+def is_unread(found: Mapping[str, Any]) -> bool:
+    """Whether what was found is that nothing could be read."""
+    return any(name.endswith("_unread") for name in found)
 
 
 def frozen_facts(

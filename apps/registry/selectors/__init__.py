@@ -34,18 +34,23 @@ def models(actor: Actor, *, search: str = "", governed: bool | None = None) -> Q
 
     governed: only those that are, or only those that wait for a use case and an owner.
     """
-    rows = with_governed(RegisteredModel.objects.visible_to(actor).select_related("owner"))
+    rows = RegisteredModel.objects.visible_to(actor).select_related("owner")
     if search:
         rows = rows.filter(name__icontains=search)
+    return with_figures(rows, governed=governed).order_by("-id")
+
+
+def with_figures(rows: Any, *, governed: bool | None = None) -> Any:
+    """The same models with `version_count`, `latest_version` and `governed`; only governed ones, or only the others."""
+    rows = with_governed(rows)
     if governed is not None:
         rows = rows.filter(governed=governed)
     # Of the rows of a page alone, by an index: joining and grouping would read every version there is.
     theirs = ModelVersion.objects.filter(model=OuterRef("pk")).order_by()
     count = theirs.values("model").annotate(n=Count("id")).values("n")
-    rows = rows.annotate(
+    return rows.annotate(
         version_count=Coalesce(Subquery(count), 0), latest_version=Subquery(theirs.order_by("-version").values("version")[:1])
     )
-    return rows.order_by("-id")
 
 
 def model(actor: Actor, name: str) -> RegisteredModel:

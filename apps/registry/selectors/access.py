@@ -1,5 +1,6 @@
 """What an actor sees of MLflow's names and ids, and their standing towards each: from the portal's own tables alone."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -115,13 +116,19 @@ def standing_to_model(actor: Actor, name: str) -> Standing:
     return _towards_model(actor, composed.rows(_of_name, actor, [name]))
 
 
-def standings(actor: Actor, models: list[str], experiments: list[str]) -> list[Standing]:
-    """Towards each of these models, then towards each of these experiments; one message to PostgreSQL."""
+def standings(
+    actor: Actor, models: list[str], experiments: list[str], version: tuple[str, int] | None = None
+) -> tuple[list[Standing], ModelVersion | None]:
+    """Towards each of these models, then towards each of these experiments; and the version of this name and number, as `numbered` gives
+    it. One message to PostgreSQL.
+    """
     if actor.is_admin:
-        return [standing_to_model(actor, name) for name in models] + [Standing() for _ in experiments]
-    found = composed.several(actor, *((_of_name, name) for name in models), *((_of_experiment, each) for each in experiments))
-    rest = found[len(models) :]
-    return [_towards_model(actor, rows) for rows in found[: len(models)]] + [_towards_experiment(actor, rows[0]) for rows in rest]
+        found = [standing_to_model(actor, name) for name in models] + [Standing() for _ in experiments]
+        return found, numbered(*version) if version else None
+    asked: list[tuple[composed.Build, str]] = [*((_of_name, name) for name in models), *((_of_experiment, each) for each in experiments)]
+    answers, more = composed.several(actor, *asked, also=_asks_numbered(*version) if version else None)
+    towards = [_towards_model(actor, rows) for rows in answers[: len(models)]]
+    return towards + [_towards_experiment(actor, rows[0]) for rows in answers[len(models) :]], _numbered(more)
 
 
 def _towards_model(actor: Actor, rows: list[tuple[Any, ...]]) -> Standing:
@@ -165,20 +172,34 @@ _READ = (
     "run_name",
 )
 _NUMBERED = f"""
-    SELECT {", ".join(f"v.{name}" for name in _READ)}, m.id, m.name
+    SELECT {", ".join(f"v.{name}" for name in _READ)}, m.id, m.name,
+           (SELECT jsonb_object_agg(r.alias, p.version) FROM registry_aliasrecord r JOIN registry_modelversion p ON p.id = r.version_id
+             WHERE r.model_id = m.id AND r.ended_at IS NULL)
       FROM registry_modelversion v JOIN registry_registeredmodel m ON m.id = v.model_id
      WHERE m.name = $1 AND v.version = $2
 """  # noqa: S608
 
 
 def numbered(name: str, version: int) -> ModelVersion | None:
-    """A version with its model's name; of the row what checks and the trail need, the rest (its long columns) when it is asked for."""
-    row = next(iter(sql.ask(_NUMBERED, [name, version])), None)
-    if row is None:
+    """A version with its model's name; of the row what checks and the trail need, the rest (its long columns) when it is asked for.
+
+    `aliases_of_model`: (alias, number of the version) of all that its model has now.
+    """
+    return _numbered(sql.ask(*_asks_numbered(name, version)))
+
+
+def _asks_numbered(name: str, version: int) -> sql.Change:
+    return _NUMBERED, [name, version]
+
+
+def _numbered(rows: sql.Rows) -> ModelVersion | None:
+    if not rows:
         return None
-    *values, model_id, model_name = row
+    *values, model_id, model_name, aliases = rows[0]
     found = sql.part_of(ModelVersion, **dict(zip(_READ, values, strict=True)), model_id=model_id)
     found.model = sql.part_of(RegisteredModel, id=model_id, name=model_name)
+    pointing = json.loads(aliases) if isinstance(aliases, str) else aliases
+    found.aliases_of_model = list((pointing or {}).items())  # type: ignore[attr-defined]
     return found
 
 

@@ -77,7 +77,7 @@ def _place(param: Any) -> Any:
     return param
 
 
-def _asked(build: Build, actor: Actor, values: Sequence[str]) -> tuple[str, list[Any]] | None:
+def _asked(build: Build, actor: Actor, values: Sequence[Any]) -> tuple[str, list[Any]] | None:
     made = _composed(build, actor.kind, actor.roles, actor.functions, bool(actor.user_id), len(values))
     if made is None:
         return None
@@ -93,6 +93,15 @@ def rows(build: Build, actor: Actor, values: Sequence[str]) -> list[tuple[Any, .
     return sql.ask(*asked) if asked else []
 
 
-def several(actor: Actor, *questions: tuple[Build, str]) -> list[list[tuple[Any, ...]]]:
-    """Rows of several builds, each about one value, in one message. A build that gives a list of querysets is asked which have a row."""
-    return sql.ask_in_turn(*(_asked(build, actor, [value]) for build, value in questions))
+def exactly(build: Build, actor: Actor, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The same of a build that takes just these values, each of its own kind: a list may be one of them."""
+    asked = _asked(build, actor, values)
+    return sql.ask(*asked) if asked else []
+
+
+def several(actor: Actor, *questions: tuple[Build, str], also: sql.Change | None = None) -> tuple[list[sql.Rows], sql.Rows]:
+    """Rows of several builds, each about one value, and of one statement more, in one message. A build that gives a list of querysets is
+    asked which have a row.
+    """
+    *found, more = sql.ask_in_turn(*(_asked(build, actor, [value]) for build, value in questions), also)
+    return found, more

@@ -56,6 +56,14 @@ class Subject:
     run_id: str = ""
     model_id: str = ""
     path: str = ""
+    # Name and number of the version, while it has not been read.
+    asks: tuple[str, int] | None = None
+
+    def is_about(self, version: ModelVersion) -> None:
+        """Which version it is."""
+        self.version = version
+        if self.obj_type == "version":
+            self.label = f"version {version.label}"
 
 
 def check_access(*, actor: Actor, verb: str, obj_type: str, key: Mapping[str, Any], sent: Mapping[str, Any]) -> ModelVersion | None:
@@ -69,7 +77,9 @@ def check_access(*, actor: Actor, verb: str, obj_type: str, key: Mapping[str, An
     """
     key, sent = access.plain_names(key), access.plain_names(sent)
     subject = _subject(verb, obj_type, key)
-    standings = sights.standings(actor, subject.models, subject.experiments)
+    standings, known = sights.standings(actor, subject.models, subject.experiments, subject.asks)
+    if known is not None:
+        subject.is_about(known)
     # Nothing of anybody's yet: who may write at all may; what cannot be placed only those who see everything may touch.
     placed = obj_type not in {*locate.BY_ID, "artifact"}
     nowhere = Standing(sees=placed or actor.sees_everything, unclaimed=True)
@@ -96,9 +106,9 @@ def _subject(verb: str, obj_type: str, key: Mapping[str, Any]) -> Subject:
     if (name := text("name")) and obj_type in {"model", "version", "artifact"}:
         found.models.append(name)
         found.label = f"model {name}"
-        found.version = _version(name, text("version"), text("alias") if obj_type != "model" else "")
-        if found.version is not None and obj_type == "version":
-            found.label = f"version {found.version.label}"
+        found.asks = _numbers(name, text("version"))
+        if found.asks is None and (version := _version(name, "", text("alias") if obj_type != "model" else "")) is not None:
+            found.is_about(version)
     if experiment := text("experiment_id"):
         found.experiments.append(experiment)
     elif (named := text("experiment_name")) and verb not in {"log", "register"}:
@@ -115,9 +125,13 @@ def _subject(verb: str, obj_type: str, key: Mapping[str, Any]) -> Subject:
     return found
 
 
+def _numbers(name: str, number: str) -> tuple[str, int] | None:
+    return (name, int(number)) if number.isdecimal() and len(number) < 10 else None
+
+
 def _version(name: str, number: str, alias: str) -> ModelVersion | None:
-    if number.isdecimal() and len(number) < 10:
-        return sights.numbered(name, int(number))
+    if asks := _numbers(name, number):
+        return sights.numbered(*asks)
     rows = ModelVersion.objects.select_related("model").filter(model__name=name)
     if alias:
         record = AliasRecord.objects.filter(model__name=name, alias=alias, ended_at=None).first()

@@ -44,21 +44,22 @@ def discover() -> int:
     """Compare the portal's tables with MLflow and ask for what is due (see `_discover`); note whether MLflow could be reached."""
     try:
         asked = _discover()
+        version = mlflow.server_version()
     except UpstreamFailed as error:
         call(note_contact, failure=error.detail)
         raise
-    call(note_contact)
+    call(note_contact, version=version)
     return asked
 
 
 @transaction.atomic
-def note_contact(*, failure: str = "") -> MlflowContact:
-    """Write down that MLflow answered, or since when it does not and what it was."""
+def note_contact(*, failure: str = "", version: str = "") -> MlflowContact:
+    """Write down that MLflow answered and which version it is, or since when it does not and what it was."""
     row, _ = MlflowContact.objects.get_or_create(only=True)
     row.failing_since, row.detail = ((row.failing_since or now()) if failure else None), failure[:2000]
     if not failure:
-        row.reached_at = now()
-    row.save(update_fields=["reached_at", "failing_since", "detail"])
+        row.reached_at, row.server_version = now(), version[:60]
+    row.save(update_fields=["reached_at", "failing_since", "detail", "server_version"])
     return row
 
 

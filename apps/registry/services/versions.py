@@ -18,6 +18,7 @@ from apps.registry.rules.access import experiment_of_path
 from apps.registry.rules.findings import BESIDE, FROM_FILES, FROM_MLFLOW, bounded
 from apps.registry.rules.scan import TOOL_VERSION
 from apps.registry.selectors.access import decided, live_for
+from apps.registry.selectors.makers import contact_of
 from apps.registry.services.findings import close_open, compare_beside, compare_frozen, raise_finding
 
 _PLACE = """
@@ -61,7 +62,6 @@ def created_experiment(*, actor: Actor, experiment_id: str, name: str) -> Experi
     return row
 
 
-@transaction.atomic
 def created_version(
     *,
     actor: Actor,
@@ -79,7 +79,8 @@ def created_version(
     """
     rules.check_may_edit(actor)
     model_id, met_id, said = next(iter(sql.ask(_PLACE, [version, name])), (None, None, ""))
-    owner = RegisteredModel(id=model_id, name=name) if model_id else _model(actor=actor, name=name, owner_id=actor.user_id)
+    known = RegisteredModel(id=model_id, name=name) if model_id else None
+    owner = known or transaction.atomic(_model)(actor=actor, name=name, owner_id=actor.user_id)
     user_id, maker = selectors.maker_of(actor)
     row = ModelVersion(
         model=owner, version=version, run_id=run_id[:64], source=source, artifact_root=artifact_root[:1000],
@@ -87,7 +88,7 @@ def created_version(
     )  # fmt: skip
     if met_id:
         row = ModelVersion.objects.select_related("model").get(id=met_id)
-    with sql.together():
+    with sql.at_once():
         if not met_id:
             sql.insert(row)
         elif not said:
@@ -145,7 +146,9 @@ def record_version(*, actor: Actor, facts: VersionFacts) -> ModelVersion:
     _record_inputs(row, facts.datasets)
     _check_claims(row, ours)
     if facts.state == "ready":
-        ModelCard.objects.get_or_create(version=row, defaults=rules.prefilled_card(facts))
+        if not ModelCard.objects.filter(version=row).exists():
+            written = rules.prefilled_card(facts, contact=contact_of(row, facts.tags))
+            ModelCard.objects.get_or_create(version=row, defaults=written)
         if not row.scans.filter(tool_version=TOOL_VERSION).exists():
             outbox.put("registry.scan", {"name": owner.name, "version": row.version})
     if restored:

@@ -15,13 +15,12 @@ from apps.registry import rules
 from apps.registry.models import ModelVersion, VersionIntent
 from apps.registry.rules.access import RUN_ENDS, owner_of_path, plain_names
 from apps.registry.selectors import maker_of
-from apps.registry.selectors.told import asks_aliases, told
+from apps.registry.selectors.told import told
 
 # How soon after a write MLflow is read again, and how long the write itself may take to land there.
 LOOK_AFTER, LANDS_WITHIN = timedelta(seconds=5), timedelta(seconds=2)
 
 
-@transaction.atomic
 def begin_write(
     *,
     actor: Actor,
@@ -43,9 +42,7 @@ def begin_write(
     rules.check_may_write_mlflow(actor)
     values, moment = plain_names({**(sent or {}), **(key or {})}), now()
     of_version = known if obj_type == "modelversion" else None
-    asks = [asks_aliases(of_version.model_id)] if of_version is not None and "alias" in values else []
-    *aliases, touched = sql.ask_in_turn(*asks, _touches(obj_type, values, moment))
-    before, told_after = told(route, obj_type, key or {}, sent or {}, of_version, aliases[0] if aliases else None)
+    before, told_after = told(route, obj_type, key or {}, sent or {}, of_version, getattr(of_version, "aliases_of_model", None))
     intent = None
     if asks_for_version:
         user_id, label = maker_of(actor)
@@ -53,12 +50,12 @@ def begin_write(
             model_name=obj_id[:256], source=str(values.get("source") or after.get("source") or ""),
             run_id=str(values.get("run_id") or after.get("run_id") or "")[:64], actor_label=label, user_id=user_id,
         )  # fmt: skip
-    with sql.together():
+    with sql.at_once():
         audit.record(
             "registry.mlflow.written", actor=actor, obj_type=obj_type, obj_id=obj_id or "-", obj_label=obj_id,
             before=before or None, after={"route": route, **told_after, **after},
         )  # fmt: skip
-        _look_soon(obj_type, values, touched, moment)
+        _look_soon(obj_type, values, moment)
         if intent is not None:
             sql.insert(intent)
     return intent
@@ -93,7 +90,7 @@ def _touches(obj_type: str, values: Mapping[str, Any], moment: datetime) -> tupl
     return (_TOUCHES[obj_type], [moment + LOOK_AFTER, moment + LANDS_WITHIN, *which]) if which else None
 
 
-def _look_soon(obj_type: str, values: Mapping[str, Any], touched: list[tuple[Any, ...]], moment: datetime) -> None:
+def _look_soon(obj_type: str, values: Mapping[str, Any], moment: datetime) -> None:
     """Have the portal's rows of what is written to read again, soon and once for many writes."""
     name = values.get("name")
     if obj_type in {"registeredmodel", "modelversion"} and isinstance(name, str) and name:
@@ -102,8 +99,8 @@ def _look_soon(obj_type: str, values: Mapping[str, Any], touched: list[tuple[Any
         if isinstance(renamed, str) and renamed and renamed != name:
             sql.change("UPDATE registry_registeredmodel SET renaming_to = $1 WHERE name = $2", [renamed[:256], name])
             outbox.put("registry.mirror", {"name": renamed}, due_at=moment + LANDS_WITHIN)
-    for model, version in touched:
-        outbox.put("registry.look", {"name": model, "version": version}, due_at=moment + LOOK_AFTER)
+    if touches := _touches(obj_type, values, moment):
+        outbox.put_each("registry.look", touches, due_at=moment + LOOK_AFTER)
 
 
 @transaction.atomic
