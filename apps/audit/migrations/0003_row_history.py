@@ -127,6 +127,8 @@ BEGIN
     IF unknown IS NOT NULL THEN
         RAISE EXCEPTION '% has no column %', which, unknown;
     END IF;
+    -- What PostgreSQL makes of other columns says nothing that they do not.
+    unkept := unkept || ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = which AND a.attgenerated <> '');
     IF cardinality(unkept) > 0 THEN
         SELECT ' OF ' || string_agg(quote_ident(a.attname), ', ') INTO set_by FROM pg_attribute a
          WHERE a.attrelid = which AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (unkept);
