@@ -4,8 +4,9 @@ What is watched is the outermost transaction that code of the portal opens (a do
 if rows of governed tables were changed since its beginning, an event must have been recorded since. Whoever changed nothing, or was
 rolled back, owes none.
 
-With `GATEHOUSE_TESTS_BREAK_AUDIT` set, recording fails from the moment a test's own body begins. Then what tests assert says nothing,
-and only one thing is looked at: no transaction of ours may end well after it has changed a governed row.
+With `GATEHOUSE_TESTS_BREAK_AUDIT` naming a file, recording fails from the moment a test's own body begins. Then what tests assert says
+nothing, and only one thing is looked at: no transaction of ours may end well after it has changed a governed row. The file, to whose
+name each process adds its number, lists which of our functions were undone in this way (see audit/test_broken_trail.py).
 """
 
 import contextlib
@@ -13,15 +14,17 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
 OURS = ("apps.", "celery_worker.", "portal.", "demo.")
-BROKEN = bool(os.environ.get("GATEHOUSE_TESTS_BREAK_AUDIT"))
-BREAK = """
-CREATE FUNCTION tests_break() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the trail is broken on purpose'; END $$;
+BROKEN = os.environ.get("GATEHOUSE_TESTS_BREAK_AUDIT", "")
+WORDS = "the trail is broken on purpose"
+BREAK = f"""
+CREATE FUNCTION tests_break() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION '{WORDS}'; END $$;
 CREATE TRIGGER tests_break BEFORE INSERT ON audit_event FOR EACH ROW EXECUTE FUNCTION tests_break();
 """
 _BEGUN = "SELECT coalesce(max(id), 0) FROM audit_row"
@@ -33,7 +36,7 @@ SELECT array_agg(DISTINCT r.operation || ' of ' || r.table_name || coalesce(' ('
 _LAST_EVENT = "SELECT id FROM audit_event WHERE xid = pg_current_xact_id_if_assigned() ORDER BY id DESC LIMIT 1"
 
 untold: list[str] = []
-seen: set[str] = set()
+undone: set[str] = set()
 
 
 def _ask(connection: Any, sql: str, *values: Any) -> Any:
@@ -54,6 +57,13 @@ def _opener() -> str:
             function = frame.f_locals.get("function")
             name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', name)}"
     return name if name.startswith(OURS) else ""
+
+
+def _callers(trace: Any) -> set[str]:
+    """Our functions through which an error came."""
+    frames = [frame for frame, _ in traceback.walk_tb(trace)]
+    names = {f"{f.f_globals.get('__name__', '')}.{f.f_code.co_qualname}" for f in frames}
+    return {name for name in names if name.startswith(OURS)}
 
 
 def _in_transaction(connection: Any) -> bool:
@@ -92,8 +102,8 @@ def watching() -> Iterator[None]:
                 if changed and _ask(connection, _LAST_EVENT) == last:
                     where = "".join(traceback.format_stack(limit=12)[:-1])
                     untold.append(f"{opener} changed governed rows and recorded no event: {'; '.join(changed)}\n{where}")
-                elif changed:
-                    seen.add(opener)
+        if BROKEN and WORDS in str(value):
+            undone.update(_callers(trace))
         leave(self, kind, value, trace)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -135,6 +145,8 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     try:
         return (yield)
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt | SystemExit):
+        if isinstance(error, KeyboardInterrupt):
             raise
         return None
+    finally:
+        Path(f"{BROKEN}.{os.getpid()}").write_text("\n".join(sorted(undone)))
