@@ -182,8 +182,8 @@ def _history(stack: "Stack") -> Iterator[Finding]:
     try:
         said = stack.manage("check_history", role="gatehouse_owner")
     except StackError as error:
-        said = str(error).splitlines()[1:]
-        found = "; ".join(said[:3]) + (f"; {len(said) - 3} more" if len(said) > 3 else "")
+        lines = str(error).splitlines()[1:]
+        found = "; ".join(lines[:3]) + (f"; {len(lines) - 3} more" if len(lines) > 3 else "")
         yield Finding("row history", WRONG, found, "Read them all: ./gatehouse manage check_history. Ask whoever did it for the reason.")
     else:
         yield Finding("row history", OK, said.strip().splitlines()[-1])

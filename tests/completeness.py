@@ -4,14 +4,17 @@ What is watched is the outermost transaction that code of the portal opens (a do
 if rows of governed tables were changed since its beginning, an event must have been recorded since. Whoever changed nothing, or was
 rolled back, owes none.
 
-With `GATEHOUSE_TESTS_BREAK_AUDIT` naming a file, recording fails from the moment a test's own body begins. Then what tests assert says
-nothing, and only one thing is looked at: no transaction of ours may end well after it has changed a governed row. The file, to whose
-name each process adds its number, lists which of our functions were undone in this way (see audit/test_broken_trail.py).
+With `GATEHOUSE_TESTS_BREAK_AUDIT` naming a file, everything of ours that a test's body calls is done twice: first with recording broken
+on purpose, and then taken back, so that the test goes on as if nothing had been. Such a first time may only end in that error, or
+with no governed row changed. What the test itself asserts says nothing then. The file, to whose name each process adds its number,
+lists which of our functions were undone in this way (see audit/test_broken_trail.py).
 """
 
 import contextlib
+import functools
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +27,13 @@ OURS = ("apps.", "celery_worker.", "portal.", "demo.")
 BROKEN = os.environ.get("GATEHOUSE_TESTS_BREAK_AUDIT", "")
 WORDS = "the trail is broken on purpose"
 BREAK = f"""
-CREATE FUNCTION tests_break() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION '{WORDS}'; END $$;
+CREATE FUNCTION tests_break() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('tests.broken', true) = 'on' THEN
+        RAISE EXCEPTION '{WORDS}';
+    END IF;
+    RETURN NEW;
+END $$;
 CREATE TRIGGER tests_break BEFORE INSERT ON audit_event FOR EACH ROW EXECUTE FUNCTION tests_break();
 """
 _BEGUN = "SELECT coalesce(max(id), 0) FROM audit_row"
@@ -48,14 +57,16 @@ def _ask(connection: Any, sql: str, *values: Any) -> Any:
 def _opener() -> str:
     """Which code opens the transaction: `module.function`; empty where it is not ours."""
     frame = sys._getframe(2)
-    if frame.f_code.co_name == "inner" and frame.f_code.co_filename.endswith("contextlib.py"):
-        function = frame.f_locals["func"]
-        name = f"{function.__module__}.{function.__qualname__}"
-    else:
-        name = f"{frame.f_globals.get('__name__', '')}.{frame.f_code.co_name}"
-        if name.startswith("apps.core.doors."):
-            function = frame.f_locals.get("function")
-            name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', name)}"
+    if frame.f_code.co_name == "inner" and "func" in frame.f_locals:
+        return _name(frame.f_locals["func"])
+    if frame.f_globals.get("__name__") == "apps.core.doors":
+        return _name(frame.f_locals.get("function"))
+    name = f"{frame.f_globals.get('__name__', '')}.{frame.f_code.co_name}"
+    return name if name.startswith(OURS) else ""
+
+
+def _name(function: Any) -> str:
+    name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
     return name if name.startswith(OURS) else ""
 
 
@@ -64,6 +75,10 @@ def _callers(trace: Any) -> set[str]:
     frames = [frame for frame, _ in traceback.walk_tb(trace)]
     names = {f"{f.f_globals.get('__name__', '')}.{f.f_code.co_qualname}" for f in frames}
     return {name for name in names if name.startswith(OURS)}
+
+
+def _outermost(connection: Any) -> bool:
+    return all(block._from_testcase for block in connection.atomic_blocks)
 
 
 def _in_transaction(connection: Any) -> bool:
@@ -83,7 +98,7 @@ def watching() -> Iterator[None]:
         opener = ""
         if self.using in (None, DEFAULT_DB_ALIAS) and self.savepoint and not self._from_testcase:
             connection = connections[DEFAULT_DB_ALIAS]
-            if all(block._from_testcase for block in connection.atomic_blocks):
+            if _outermost(connection):
                 opener = _opener()
         enter(self)
         marks = self.__dict__.setdefault("_watched", [])
@@ -102,8 +117,6 @@ def watching() -> Iterator[None]:
                 if changed and _ask(connection, _LAST_EVENT) == last:
                     where = "".join(traceback.format_stack(limit=12)[:-1])
                     untold.append(f"{opener} changed governed rows and recorded no event: {'; '.join(changed)}\n{where}")
-        if BROKEN and WORDS in str(value):
-            undone.update(_callers(trace))
         leave(self, kind, value, trace)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -129,9 +142,87 @@ def every_change_is_told() -> Iterator[None]:
     assert not found, "\n\n".join(found)
 
 
+class _Back(Exception):
+    """Takes back what was tried."""
+
+
+_trying: list[bool] = []
+
+
+def _try_broken(function: Any, /, *args: Any, **kwargs: Any) -> None:
+    """Call it without a trail, and take back whatever it did; `untold` says if it changed something."""
+    from django.db import connection, transaction
+
+    if (
+        _trying != [False]
+        or threading.current_thread() is not threading.main_thread()
+        or not _outermost(connection)
+        or connection.needs_rollback
+    ):
+        return
+    _trying[0] = True
+    block = transaction.atomic()
+    block._from_testcase = True  # so that a durable one may be inside
+    try:
+        with block:
+            psycopg.RawCursor(connection.connection).execute("SELECT set_config('tests.broken', 'on', true)", prepare=False)
+            try:
+                function(*args, **kwargs)
+            finally:
+                error = sys.exc_info()[1]
+                while error is not None and WORDS not in str(error):
+                    error = error.__cause__ or error.__context__
+                undone.update(_callers(error.__traceback__) | {_name(function)} if error is not None else ())
+            raise _Back
+    except Exception:
+        pass
+    finally:
+        _trying[0] = False
+
+
+def _twice(function: Any) -> Any:
+    """The function, tried without a trail before each call from outside a transaction."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if _name(function):
+            _try_broken(function, *args, **kwargs)
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+if BROKEN:
+    # Before the portal's services are imported.
+    from django.db.transaction import Atomic as _Atomic
+
+    from apps.core import doors as _doors
+
+    def _decorate(self: Any, function: Any, decorate: Any = _Atomic.__call__) -> Any:
+        made = decorate(self, function)
+
+        @functools.wraps(made)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            if _name(function):
+                _try_broken(made, *args, **kwargs)
+            return made(*args, **kwargs)
+
+        return wrapper
+
+    def _durable(function: Any, durable: Any = _doors.durable) -> Any:
+        return _twice(durable(function))
+
+    def _call(function: Any, /, *args: Any, call: Any = _doors.call, **kwargs: Any) -> Any:
+        _try_broken(functools.partial(call, function), *args, **kwargs)
+        return call(function, *args, **kwargs)
+
+    _Atomic.__call__ = _decorate  # type: ignore[method-assign]
+    _doors.durable, _doors.call = _durable, _call
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Only when the trail is broken on purpose: break it, run the test, and forget what it says."""
+    """Only when the trail is broken on purpose: run the test's body so, and forget what it says."""
     if not BROKEN:
         return (yield)
     from django.db import connection
@@ -142,6 +233,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED;" + BREAK)
     untold.clear()
+    _trying[:] = [False]
     try:
         return (yield)
     except BaseException as error:
@@ -149,4 +241,5 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
             raise
         return None
     finally:
-        Path(f"{BROKEN}.{os.getpid()}").write_text("\n".join(sorted(undone)))
+        _trying.clear()
+        Path(f"{BROKEN}.{os.getpid()}").write_text("\n".join(sorted(filter(None, undone))))

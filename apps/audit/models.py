@@ -168,6 +168,11 @@ class RowChange(AppendOnly):
     def __str__(self) -> str:
         return f"{self.operation} of {self.table_name} {self.row_id}"
 
+    @property
+    def who(self) -> str:
+        """Whom the event names, else the transaction; `with_event` has to have been asked for."""
+        return str(getattr(self, "event_actor", None) or self.actor)
+
 
 class DownloadQuerySet(VisibleQuerySet):
     """Files that were asked for, narrowed to who may take them."""

@@ -193,7 +193,7 @@ def test_what_happened_to_an_objects_row_stands_beside_its_events_for_auditors(a
     address = f"/trail/?object=usecase:{usecase.id}"
     text = words(auditor.get(address))
     kept = text.split("What happened to its row")[1].split("Take it away")[0]
-    assert "usecases_usecase" in kept and "Waits are long" in kept and "insert" in kept and "no event" not in kept
+    assert "usecases_usecase" in kept and "Waits are long" in kept and "insert" in kept and ">no event<" not in kept
     assert "What happened to its row" not in words(page_of(engineer).get(address))
     assert "What happened to its row" not in words(auditor.get("/trail/?object=usecase"))
     UseCase.objects.filter(id=usecase.id).update(lesson="By hand")

@@ -103,7 +103,7 @@ class RowChangeSerializer(serializers.Serializer):
             "before": instance.before,
             "after": instance.after,
             "actor_id": instance.event_actor_id or instance.actor,  # type: ignore[attr-defined]
-            "actor": instance.event_actor or instance.actor,  # type: ignore[attr-defined]
+            "actor": instance.who,
             "db_role": instance.db_role,
             "event_id": instance.event_id and str(instance.event_id),  # type: ignore[attr-defined]
         }

@@ -67,7 +67,7 @@ def _rows_of(actor: Any, obj: str) -> list[dict[str, Any]]:
     return [
         {
             "change": row,
-            "who": row.event_actor or row.actor,
+            "who": row.who,
             "changes": changes({"before": row.before, "after": row.after}),
             "created": not row.before,
         }
