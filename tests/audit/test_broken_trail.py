@@ -26,7 +26,20 @@ def undone(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     environment = {
         **os.environ, "GATEHOUSE_TESTS_BREAK_AUDIT": str(told), "GATEHOUSE_TEST_DB": f"{os.environ.get('GATEHOUSE_TEST_DB', 'test')}_broken_{os.getpid()}",
     }  # fmt: skip
-    words = ["-m", "pytest", "-q", "-n2", "--dist", "loadgroup", "-p", "no:cacheprovider", "-m", "not browser and not stack and not faults", "--no-header", "-rE"]
+    words = [
+        "-m",
+        "pytest",
+        "-q",
+        "-n2",
+        "--dist",
+        "loadgroup",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        "not browser and not stack and not faults",
+        "--no-header",
+        "-rE",
+    ]
     done = subprocess.run(
         [sys.executable, *words, *(f"tests/{folder}" for folder in FOLDERS)],
         cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
@@ -47,5 +60,16 @@ def test_every_page_that_changes_something_was_tried_and_changed_nothing(undone)
 @pytest.mark.long
 def test_every_app_that_records_events_was_tried(undone):
     tried = {name.split(".")[1] for name in undone if name.startswith("apps.")}
-    assert tried >= {"accounts", "approvals", "decisions", "deployments", "kpis", "loadtests", "monitoring", "notices", "registry", "usecases"}
+    assert tried >= {
+        "accounts",
+        "approvals",
+        "decisions",
+        "deployments",
+        "kpis",
+        "loadtests",
+        "monitoring",
+        "notices",
+        "registry",
+        "usecases",
+    }
     assert any(name.startswith("celery_worker.control.tasks.") for name in undone)

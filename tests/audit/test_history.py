@@ -126,7 +126,9 @@ def test_secrets_are_never_kept_and_big_values_only_by_their_digest():
     added, changed = _rows(made)
     assert added.after["password"] == changed.before["password"] == changed.after["password"] == "(left out: a secret)"
     assert "argon2" not in json.dumps([added.after, changed.before, changed.after])
-    usecase = UseCase.objects.create(slug="big", name="Big", problem="p" * 9000, risk_tier="minimal", owner=made, created_by=made, stage_since=now())
+    usecase = UseCase.objects.create(
+        slug="big", name="Big", problem="p" * 9000, risk_tier="minimal", owner=made, created_by=made, stage_since=now()
+    )
     assert set(_rows(usecase)[0].after["problem"]) == {"sha256", "characters"} and _rows(usecase)[0].after["name"] == "Big"
 
 
