@@ -7,7 +7,7 @@ rolled back, owes none.
 With `GATEHOUSE_TESTS_BREAK_AUDIT` naming a file, everything of ours that a test's body calls is done twice: first with recording broken
 on purpose, and then taken back, so that the test goes on as if nothing had been. Such a first time may only end in that error, or
 with no governed row changed. What the test itself asserts says nothing then. The file, to whose name each process adds its number,
-lists which of our functions were undone in this way (see audit/test_broken_trail.py).
+lists which of our functions were undone in this way.
 """
 
 import contextlib
