@@ -8,6 +8,7 @@ import sys
 def main() -> None:
     """Run one management command."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+    os.environ.setdefault("GATEHOUSE_PROCESS", "manage")
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

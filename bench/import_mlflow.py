@@ -24,6 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+os.environ.setdefault("GATEHOUSE_PROCESS", "manage")
 
 from bench.registry import API, Caller, people, running, scratch  # noqa: E402
 

@@ -32,6 +32,7 @@ from urllib.parse import urlsplit, urlunsplit
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+os.environ.setdefault("GATEHOUSE_PROCESS", "manage")
 API = "/api/2.0/mlflow"
 LIMIT = 1.25
 WARM_UP = 40

@@ -20,6 +20,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+os.environ.setdefault("GATEHOUSE_PROCESS", "manage")
 
 
 def median_ms(what: Callable[[], Any], rounds: int) -> float:

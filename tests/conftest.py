@@ -14,6 +14,8 @@ settings.load_profile("busy")
 
 os.environ.setdefault("GATEHOUSE_SECRET_KEY", "tests-only-" + "k" * 40)
 
+pytest_plugins = ["tests.completeness"]
+
 PASSWORD = "correct horse battery staple"
 
 
@@ -22,6 +24,8 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix):
     """One database for each parallel worker, copied from the migrated one where the launcher has made it."""
     from django.db import connections
 
+    # What tests put into tables themselves is theirs; tests of the refusal take the name away (`nobody`).
+    connections.databases["default"].setdefault("OPTIONS", {})["options"] = "-c gatehouse.actor=system:tests"
     if template := os.environ.get("GATEHOUSE_TEST_TEMPLATE"):
         connections.databases["default"].setdefault("TEST", {})["TEMPLATE"] = template
 

@@ -1,6 +1,7 @@
 """What accounts writes in the trail."""
 
 ACTIONS = {
+    "accounts.second_factor.begun": "A person began to set up a generator of codes",
     "accounts.second_factor.confirmed": "A person signs in and signs with codes from now on",
     "accounts.second_factor.removed": "A person's codes are asked for no more",
     "accounts.second_factor.recovered": "A recovery code was used instead of the generator",

@@ -6,4 +6,5 @@ ACTIONS = {
     "audit.download.taken": "A file of the trail, or an evidence pack, was downloaded",
     "audit.pack.made": "An evidence pack was put together",
     "audit.report.read": "A report of the trail was made for printing",
+    "audit.row.untold": "A row of a governed table was found changed without an event that tells of it",
 }

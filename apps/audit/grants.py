@@ -7,5 +7,7 @@ GRANTS = {
     "audit_event": {"gatehouse_app": ["SELECT", "INSERT (id, payload)"], "gatehouse_seal": READ},
     "audit_leaf": {"gatehouse_app": READ, "gatehouse_seal": SEAL},
     "audit_subtree": {"gatehouse_app": READ, "gatehouse_seal": SEAL},
+    # Written by triggers alone, as their owner.
+    "audit_row": {"gatehouse_app": READ},
     "audit_checkpoint": {"gatehouse_app": READ, "gatehouse_seal": SEAL},
 }

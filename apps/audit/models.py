@@ -120,6 +120,60 @@ class Checkpoint(AppendOnly):
         db_table = "audit_checkpoint"
 
 
+class RowChangeQuerySet(VisibleQuerySet):
+    """Row history. An event tells of a change when it was recorded in the same transaction."""
+
+    def told(self) -> "RowChangeQuerySet":
+        """Changes that an event tells of."""
+        return self.alias(told=self._told()).filter(told=True)
+
+    def untold(self) -> "RowChangeQuerySet":
+        """Changes that none does."""
+        return self.alias(told=self._told()).filter(told=False)
+
+    @staticmethod
+    def _told() -> RawSQL:
+        told = "EXISTS (SELECT 1 FROM audit_event e WHERE e.xid = audit_row.xid)"
+        return RawSQL(told, [], output_field=models.BooleanField())  # noqa: S611
+
+    def with_event(self) -> "RowChangeQuerySet":
+        """Each with the first event of its transaction: `event_id` (null without one), `event_actor_id` and `event_actor`."""
+        first = "(SELECT e.{} FROM audit_event e WHERE e.xid = audit_row.xid ORDER BY e.id LIMIT 1)"
+        return self.annotate(
+            event_id=RawSQL(first.format("id"), [], output_field=models.UUIDField(null=True)),  # noqa: S611
+            event_actor_id=RawSQL(first.format("actor_id"), [], output_field=models.TextField(null=True)),  # noqa: S611
+            event_actor=RawSQL(first.format("actor_label"), [], output_field=models.TextField(null=True)),  # noqa: S611
+        )
+
+
+class RowChange(AppendOnly):
+    """What happened to one row of a governed table. `actor`: whom the transaction named itself, empty where its event says it."""
+
+    id = models.BigIntegerField(primary_key=True)
+    at = models.DateTimeField()
+    table_name = models.TextField()
+    row_id = models.TextField(db_column="pk")
+    operation = models.TextField()
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+    actor = models.TextField()
+    db_role = models.TextField()
+
+    objects = RowChangeQuerySet.as_manager()
+
+    class Meta:
+        managed = False
+        db_table = "audit_row"
+
+    def __str__(self) -> str:
+        return f"{self.operation} of {self.table_name} {self.row_id}"
+
+    @property
+    def who(self) -> str:
+        """Whom the event names, else the transaction; `with_event` has to have been asked for."""
+        return str(getattr(self, "event_actor", None) or self.actor)
+
+
 class DownloadQuerySet(VisibleQuerySet):
     """Files that were asked for, narrowed to who may take them."""
 

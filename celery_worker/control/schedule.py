@@ -10,6 +10,7 @@ SWEEP_ACCOUNTS_EVERY_S = 600.0
 REMIND_EVERY_S = 600.0
 WATCH_EVIDENCE_EVERY_S = 60.0
 PREPARE_EVERY_S = 3.0
+CHECK_HISTORY_EVERY_S = 600.0
 
 
 def entries() -> dict[str, dict[str, Any]]:
@@ -24,6 +25,7 @@ def entries() -> dict[str, dict[str, Any]]:
         "remind": REMIND_EVERY_S,
         "watch_evidence": WATCH_EVIDENCE_EVERY_S,
         "prepare_packs": PREPARE_EVERY_S,
+        "check_history": CHECK_HISTORY_EVERY_S,
         "sweep_accounts": SWEEP_ACCOUNTS_EVERY_S,
     }
     return {

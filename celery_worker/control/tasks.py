@@ -3,6 +3,7 @@
 import functools
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from celery.exceptions import SoftTimeLimitExceeded
@@ -10,8 +11,9 @@ from celery.exceptions import SoftTimeLimitExceeded
 from apps.accounts import selectors as account_reads
 from apps.accounts import services as accounts
 from apps.approvals import services as approvals
-from apps.audit import downloads
+from apps.audit import downloads, history
 from apps.core.actor import Actor
+from apps.core.clock import now
 from apps.core.doors import call
 from apps.core.errors import DomainError, NotFound
 from apps.deployments import selectors as deployments
@@ -27,6 +29,7 @@ from celery_worker.control.app import app
 
 log = logging.getLogger(__name__)
 
+HISTORY_LOOKS_BACK = timedelta(days=1)
 # For one evidence pack.
 PACK_LIMIT_S = 900
 
@@ -202,6 +205,13 @@ def prepare_packs() -> None:
 def watch_evidence() -> None:
     """See whether the evidence of open gates has changed since they were requested."""
     approvals.watch_evidence(actor=HOUSE)
+
+
+@task("check_history")
+def check_history() -> None:
+    """Record what happened to governed rows without an event that tells of it."""
+    for found in call(history.reconcile, actor=HOUSE, since=now() - HISTORY_LOOKS_BACK):
+        log.error("no event tells of: %s", found)
 
 
 @task("remind")

@@ -2,6 +2,8 @@
 
 import pytest
 
+from apps.accounts.models import User
+from apps.audit.models import Event
 from apps.deployments import services
 from apps.deployments.models import Deployment, RoutingSnapshot, WorkOrder
 from celery_worker import orders
@@ -60,6 +62,14 @@ def test_a_refusal_of_the_domain_is_said_and_settled(db):
     tasks.sweep.run()
     tasks.run_monitors.run()
     tasks.meter_costs.run()
+
+
+def test_a_change_that_no_event_tells_of_is_recorded_once(db):
+    User(email="raw@example.org", full_name="Raw", password="!").save()
+    tasks.check_history.run()
+    tasks.check_history.run()
+    (told,) = Event.objects.filter(action="audit.row.untold", object_type="accounts_user").order_by("id")
+    assert told.actor_id == "system:housekeeping" and told.facts["after"]["operation"] == "INSERT"
 
 
 def test_the_application_takes_json_only_and_no_remote_control():

@@ -106,3 +106,18 @@ def test_the_doctor_tells_an_old_database_from_one_that_cannot_be_asked(
     (finding,) = doctor._migrations(stack)
     assert finding.state == doctor.WRONG
     assert re.search(found, finding.found)
+
+
+def test_the_doctor_shows_changes_that_no_event_tells_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    stack, lines = Stack(tmp_path / "portal"), [f"no event tells of: UPDATE of kpis_kpi {n}" for n in range(5)]
+
+    def fail(*words: str, **options: str) -> str:
+        raise StackError("manage.py check_history failed:\n" + "\n".join(lines))
+
+    monkeypatch.setattr(stack, "manage", fail)
+    (finding,) = doctor._history(stack)
+    assert (finding.subject, finding.state) == ("row history", doctor.WRONG) and "check_history" in finding.remedy
+    assert finding.found == "; ".join([*lines[:3], "2 more"])
+    monkeypatch.setattr(stack, "manage", lambda *words, **options: "66 tables are watched; an event tells of every change")
+    (finding,) = doctor._history(stack)
+    assert (finding.state, finding.found) == (doctor.OK, "66 tables are watched; an event tells of every change")

@@ -7,6 +7,7 @@ import pytest
 from apps.audit import selectors
 from apps.audit.models import Event
 from apps.usecases import services
+from apps.usecases.models import UseCase
 from tests.deployments_web.conftest import words
 
 pytestmark = pytest.mark.django_db
@@ -185,3 +186,16 @@ def test_an_event_under_a_decision_leads_to_signatures_and_evidence(auditor, sta
     # No gate stands behind the decisions of this world.
     assert "its signatures and evidence" not in words(auditor.get(f"/trail/events/{event.id}/"))
     assert f"/asof/?at={event.facts['occurred_at'].replace(':', '%3A')}" in words(auditor.get(f"/trail/events/{event.id}/"))
+
+
+def test_what_happened_to_an_objects_row_stands_beside_its_events_for_auditors(auditor, page_of, engineer, elena, usecase):
+    services.update_usecase(actor=elena, usecase_id=usecase.id, problem="Waits are long")
+    address = f"/trail/?object=usecase:{usecase.id}"
+    text = words(auditor.get(address))
+    kept = text.split("What happened to its row")[1].split("Take it away")[0]
+    assert "usecases_usecase" in kept and "Waits are long" in kept and "insert" in kept and ">no event<" not in kept
+    assert "What happened to its row" not in words(page_of(engineer).get(address))
+    assert "What happened to its row" not in words(auditor.get("/trail/?object=usecase"))
+    UseCase.objects.filter(id=usecase.id).update(lesson="By hand")
+    # In a test all is one transaction, so what is by hand has an event beside it too.
+    assert "By hand" in words(auditor.get(address))

@@ -35,6 +35,7 @@ def begin(*, actor: Actor) -> tuple[str, str]:
         raise Conflict("Codes are asked for already. Turn them off first, with a code, to use another generator.")
     seed = pyotp.random_base32()
     SecondFactor.objects.update_or_create(user=user, defaults={"seed_box": boxes.lock(seed, purpose=PURPOSE), "last_step": 0, "recovery": []})
+    audit.record("accounts.second_factor.begun", actor=actor, obj_type="user", obj_id=str(user.id), obj_label=str(user))
     return seed, pyotp.TOTP(seed).provisioning_uri(name=user.email, issuer_name=ISSUER)
 
 

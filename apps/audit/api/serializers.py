@@ -6,7 +6,8 @@ from typing import Any
 from rest_framework import serializers
 
 from apps.audit import catalogue
-from apps.audit.models import Checkpoint, Event
+from apps.audit.models import Checkpoint, Event, RowChange
+from apps.core.clock import iso
 
 
 class WhoSerializer(serializers.Serializer):
@@ -71,6 +72,41 @@ class EventDetailSerializer(EventSerializer):
     def to_representation(self, instance: Event) -> dict[str, Any]:
         """As in the list, and the text."""
         return super().to_representation(instance) | {"payload": instance.payload}
+
+
+class RowChangeSerializer(serializers.Serializer):
+    """What happened to one row. Without an `event_id` no event of its transaction tells of it.
+
+    Secrets never show a value; a value of more than 4,096 characters is shown by its SHA-256.
+    """
+
+    id = serializers.IntegerField()
+    at = serializers.DateTimeField()
+    table = serializers.CharField()
+    object = serializers.CharField(allow_blank=True)
+    operation = serializers.ChoiceField(choices=["INSERT", "UPDATE", "DELETE", "TRUNCATE"])
+    before = serializers.JSONField(allow_null=True)
+    after = serializers.JSONField(allow_null=True)
+    actor_id = serializers.CharField()
+    actor = serializers.CharField()
+    db_role = serializers.CharField()
+    event_id = serializers.UUIDField(allow_null=True)
+
+    def to_representation(self, instance: RowChange) -> dict[str, Any]:
+        """Who did it is whom the event names; without one, whom the transaction named."""
+        return {
+            "id": instance.id,
+            "at": iso(instance.at),
+            "table": instance.table_name,
+            "object": instance.row_id,
+            "operation": instance.operation,
+            "before": instance.before,
+            "after": instance.after,
+            "actor_id": instance.event_actor_id or instance.actor,  # type: ignore[attr-defined]
+            "actor": instance.who,
+            "db_role": instance.db_role,
+            "event_id": instance.event_id and str(instance.event_id),  # type: ignore[attr-defined]
+        }
 
 
 class CheckpointSerializer(serializers.Serializer):

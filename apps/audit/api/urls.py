@@ -10,6 +10,7 @@ urlpatterns = [
     path("audit/events/<uuid:event_id>/proof/", views.EventProofView.as_view()),
     path("audit/checkpoints/", views.CheckpointsView.as_view()),
     path("audit/checkpoints/consistency/", views.ConsistencyView.as_view()),
+    path("audit/rows/", views.RowsView.as_view()),
     path("audit/feed/", downloads.FeedView.as_view()),
     path("audit/downloads/", downloads.DownloadsView.as_view()),
     path("audit/downloads/<uuid:download_id>/", downloads.DownloadView.as_view()),

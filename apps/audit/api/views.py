@@ -10,7 +10,7 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.audit import selectors
+from apps.audit import history, selectors
 from apps.audit.api.download import export_response
 from apps.audit.api.serializers import (
     CheckpointSerializer,
@@ -19,8 +19,9 @@ from apps.audit.api.serializers import (
     EventSerializer,
     ExportSerializer,
     InclusionProofSerializer,
+    RowChangeSerializer,
 )
-from apps.audit.models import Checkpoint, Event
+from apps.audit.models import Checkpoint, Event, RowChange
 from apps.core.api import KeysetPagination, actor_of
 from apps.core.forms import given
 from apps.core.rest import Filter, ListView, View, operation
@@ -91,6 +92,34 @@ class EventProofView(View):
         """
         size = request.query_params.get("tree_size", "")
         return Response(selectors.inclusion_proof(actor_of(request), event_id, tree_size=int(size) if size else None))
+
+
+class RowPagination(KeysetPagination):
+    """Row changes by number."""
+
+    ordering = "-id"
+
+
+class RowsView(ListView):
+    """Row history, newest first."""
+
+    lists = "List what happened to the rows of governed tables, newest first; for auditors and administrators."
+    filters = {
+        "table": Filter("Name of a table, such as `usecases_usecase`."),
+        "object": Filter("Id of an object: its row's key."),
+        "told": Filter("true: changes that an event of the same transaction tells of; false: those that none does.", bool),
+    }
+
+    serializer_class = RowChangeSerializer
+    pagination_class = RowPagination
+
+    def get_queryset(self) -> Any:
+        """Changes that meet the filters."""
+        if getattr(self, "swagger_fake_view", False):
+            return RowChange.objects.none()
+        given = {name: self.request.query_params.get(name, "").strip() for name in self.filters}
+        untold = None if not given["told"] else given["told"] == "false"
+        return history.search(actor_of(self.request), table=given["table"], row_id=given["object"], untold=untold)
 
 
 class CheckpointsView(ListView):

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from apps.accounts.web.access import page
 from apps.approvals import selectors as approvals
-from apps.audit import catalogue, selectors
+from apps.audit import catalogue, history, selectors
 from apps.audit.api.download import export_response
 from apps.core.actor import Role
 from apps.core.errors import DomainError, NotAllowed, NotFound
@@ -54,8 +54,25 @@ def explorer(request: HttpRequest) -> HttpResponse:
         "usecases": list(usecases.usecases(actor).prefetch_related(None).order_by("name").values("slug", "name")),
         "actions": sorted(catalogue.actions().items()),
         "may_export": actor.has_role(Role.AUDITOR, Role.ADMIN),
+        "kept": _rows_of(actor, given["object"]),
     }
     return render(request, "dashboard/trail.html", context, status=refusal.status if refusal else 200)
+
+
+def _rows_of(actor: Any, obj: str) -> list[dict[str, Any]]:
+    """What happened to the row of the object that was searched for, for those who may see all; empty for others and for a mere type."""
+    key = obj.rpartition(":")[2]
+    if not key or not actor.sees_everything:
+        return []
+    return [
+        {
+            "change": row,
+            "who": row.who,
+            "changes": changes({"before": row.before, "after": row.after}),
+            "created": not row.before,
+        }
+        for row in history.of_object(actor, key)
+    ]
 
 
 def usecase_id(actor: Any, slug: str) -> str:

@@ -24,7 +24,7 @@ def reconcile(*, actor: Actor, deployment_id: Any) -> rules.Step:
     rows = Deployment.objects.select_for_update(no_key=True, of=("self",)).select_related("endpoint", "host", "model_version__model")
     deployment = rows.one("deployment", id=deployment_id)
     moment = now()
-    _stop_when_due(deployment, moment)
+    _stop_when_due(actor, deployment, moment)
     order = _settle_order(deployment, moment)
     standing = selectors.standing(deployment, at=moment)
     if standing.verdict == "revoked" and deployment.desired == "running":
@@ -102,10 +102,16 @@ def _send_again(deployment: Deployment, order: WorkOrder | None, moment: datetim
         outbox.put("deployments.send_order", {"order_id": order.id})
 
 
-def _stop_when_due(deployment: Deployment, moment: datetime) -> None:
+def _stop_when_due(actor: Actor, deployment: Deployment, moment: datetime) -> None:
     """A version that was kept for comparison or going back is stopped when its time is over, unless it serves again."""
     if deployment.stop_at and deployment.stop_at <= moment and deployment.desired == "running" and deployment.weight == 0:
+        until = deployment.stop_at
         set_stopped(deployment)
+        audit.record(
+            "deployments.deployment.retired", actor=actor, obj_type="deployment", obj_id=str(deployment.id), obj_label=str(deployment),
+            usecase_id=str(deployment.endpoint.usecase_id), decision_id=str(deployment.decision_id),
+            before={"desired": "running", "stop_at": until}, after={"desired": "stopped"},
+        )  # fmt: skip
         outbox.put("deployments.publish_routing", {})
 
 

@@ -101,7 +101,7 @@ def _advance_shift(rehearsal: RollbackRehearsal, actor: Actor, moment: datetime)
     if shift is None or shift.confirmed_at is None:
         return
     if rehearsal.phase == "away":
-        _enter(rehearsal, "back", moment)
+        _enter(rehearsal, actor, "back", moment)
         _weigh(rehearsal, actor, away=False, moment=moment)
     else:
         _finish(
@@ -120,7 +120,7 @@ def _advance_restart(rehearsal: RollbackRehearsal, actor: Actor, moment: datetim
         reconciliation.set_running(deployment)
         deployment.weight = rehearsal.weights_before[str(deployment.id)]
         deployment.save(update_fields=["weight"])
-        _enter(rehearsal, "starting", moment)
+        _enter(rehearsal, actor, "starting", moment)
         outbox.put("deployments.reconcile", {"deployment_id": deployment.id})
     elif rehearsal.phase == "starting" and deployment.is_ready:
         shift = _last_shift(rehearsal)
@@ -130,6 +130,7 @@ def _advance_restart(rehearsal: RollbackRehearsal, actor: Actor, moment: datetim
                 endpoint=rehearsal.endpoint, kind=TrafficShift.Kind.REHEARSAL, by=actor.label, at=rehearsal.started_at,
                 rehearsal=rehearsal, reason="Rehearsal: started again.",
             )  # fmt: skip
+            _tell_step(rehearsal, actor, rehearsal.phase, "answers again")
         elif shift.confirmed_at is not None:
             _finish(
                 rehearsal,
@@ -141,9 +142,19 @@ def _advance_restart(rehearsal: RollbackRehearsal, actor: Actor, moment: datetim
             )
 
 
-def _enter(rehearsal: RollbackRehearsal, phase: str, moment: datetime) -> None:
+def _enter(rehearsal: RollbackRehearsal, actor: Actor, phase: str, moment: datetime) -> None:
+    before = rehearsal.phase
     rehearsal.phase, rehearsal.phase_started_at = phase, moment
     rehearsal.save(update_fields=["phase", "phase_started_at"])
+    _tell_step(rehearsal, actor, before, phase)
+
+
+def _tell_step(rehearsal: RollbackRehearsal, actor: Actor, before: str, after: str) -> None:
+    audit.record(
+        "deployments.rehearsal.stepped", actor=actor, obj_type="rehearsal", obj_id=str(rehearsal.id), obj_label=str(rehearsal.endpoint),
+        usecase_id=str(rehearsal.endpoint.usecase_id), decision_id=str(rehearsal.deployment.decision_id),
+        before={"phase": before}, after={"phase": after},
+    )  # fmt: skip
 
 
 def _give_up(rehearsal: RollbackRehearsal, actor: Actor, moment: datetime) -> None:

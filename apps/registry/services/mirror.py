@@ -134,8 +134,8 @@ def settle_model(*, actor: Actor, facts: ModelFacts) -> PutBack:
     rules.check_may_edit(actor)
     row = _row_for(actor, facts)
     first_met = row.synced_at is None
-    before = {"description": row.description, "tags": row.tags}
-    after = {"description": facts.description, "tags": facts.tags}
+    before = {"description": row.description, "tags": row.tags, "gone": row.gone_at is not None, "renaming_to": row.renaming_to}
+    after = {"description": facts.description, "tags": facts.tags, "gone": False, "renaming_to": ""}
     row.description, row.tags, row.registered_at = facts.description, facts.tags, facts.registered_at
     # Until its versions are known nobody can say where its aliases pointed when it was first met.
     unknown = set(facts.aliases.values()) - set(ModelVersion.objects.filter(model=row).values_list("version", flat=True))
