@@ -117,7 +117,7 @@ def test_a_relay_killed_hard_leaves_its_messages_to_the_next(point, arrived, rel
     # The killed process speaks to a Valkey database that nothing else reads.
     done = subprocess.run(
         [sys.executable, "-m", "celery_worker.control.relay"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
-        env={**os.environ, "DATABASE_URL": url, "GATEHOUSE_FAULT_FILE": str(fault), "REDIS_URL": apart(settings.REDIS_URL)},
+        env={**os.environ, "DATABASE_URL": url, "GATEHOUSE_FAULT_FILE": str(fault), "REDIS_URL": apart(settings.REDIS_URL, arrived)},
     )  # fmt: skip
     assert done.returncode == -9, done.stderr[-2000:]
     message.refresh_from_db()
@@ -125,12 +125,12 @@ def test_a_relay_killed_hard_leaves_its_messages_to_the_next(point, arrived, rel
     with clock.fixed(later(outbox.CLAIM_S + 1)):
         assert relay.pass_on() == 1
     assert len(broker.received("control")) == 1
-    _drain(apart(settings.REDIS_URL), arrived)
+    _drain(apart(settings.REDIS_URL, arrived), arrived)
 
 
-def apart(url):
-    """Another database of the same Valkey."""
-    return urlsplit(url)._replace(path="/9").geturl()
+def apart(url, number):
+    """Another database of the same Valkey, for each case its own: they may run at the same time."""
+    return urlsplit(url)._replace(path=f"/{8 + number}").geturl()
 
 
 def _drain(url, expected):
