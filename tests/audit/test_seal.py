@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -338,7 +339,8 @@ def test_the_command_seals_once_and_protects_its_key(own_database, happen, seal_
     deadline = time.monotonic() + 60
     while Leaf.objects.count() < 3 and time.monotonic() < deadline:
         call_command("seal_trail", "--once")
-    assert "sealed 3 events" in capsys.readouterr().out
+    # Transactions of other tests in the same server may hold some up for a round.
+    assert sum(int(n) for n in re.findall(r"sealed (\d+) event", capsys.readouterr().out)) == 3
     assert verify()[0] == 0
     settings.SEAL_KEY = str(tmp_path / "missing.pem")
     with pytest.raises(CommandError, match="GATEHOUSE_SEAL_KEY"):

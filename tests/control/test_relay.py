@@ -130,7 +130,7 @@ def test_a_relay_killed_hard_leaves_its_messages_to_the_next(point, arrived, rel
 
 def apart(url, number):
     """Another database of the same Valkey, for each case its own: they may run at the same time."""
-    return urlsplit(url)._replace(path=f"/{8 + number}").geturl()
+    return urlsplit(url)._replace(path=f"/{6 + number}").geturl()
 
 
 def _drain(url, expected):
