@@ -102,6 +102,8 @@ def test_the_trail_holds_each_act_as_often_as_it_was_done(portal: RunningPortal)
         "deployments.rollout.completed": 3,
         "deployments.rollout.rolled_back": 1,
         "deployments.rehearsal.started": 1,
+        # It is started again, and answers again.
+        "deployments.rehearsal.stepped": 2,
         "deployments.rehearsal.finished": 1,
         "loadtests.run.requested": portal.count("SELECT count(*) FROM loadtests_loadrun"),
         "loadtests.run.finished": portal.count("SELECT count(*) FROM loadtests_loadrun"),
