@@ -67,7 +67,9 @@ def app() -> Any:
 
 
 def main(port: int, address: str = LOOPBACK) -> None:
-    """Serve until told to end."""
+    """Serve until told to end. Beyond this machine only with a token."""
+    if address != LOOPBACK and not os.environ.get("GATEHOUSE_MLFLOW_TOKEN"):
+        sys.exit("GATEHOUSE_MLFLOW_TOKEN is not set: without it MLflow would answer everybody. Set it here and for the portal's processes.")
     # First: MLflow refuses foreign Host headers only where it finds a server loaded.
     import uvicorn
 

@@ -49,8 +49,8 @@ def days(name: str) -> dict[str, int]:
     return {key: int(value) for key, value in found.items()}
 
 
-# Whom a change that no event tells of is put down to. Web has nobody: behind a request there is always a person, whom the event names.
-_NAMED = {"control": "system:control", "relay": "system:control", "schedule": "system:control", "manage": "system:manage"}
+# Whom a change that no event tells of is put down to; each of them is a finding.
+_NAMED = {"web": "system:web", "control": "system:control", "relay": "system:control", "schedule": "system:control", "manage": "system:manage"}
 
 
 def database(name: str) -> dict[str, object]:

@@ -126,10 +126,11 @@ def test_a_killed_process_is_started_again(portal: Stack):
 def test_mlflow_is_one_process_that_answers_to_its_own_name_alone(portal: Stack):
     assert list(services.family(portal.pid("mlflow"))) == [portal.pid("mlflow")]
     url = f"{portal.layout.mlflow_url}/api/2.0/mlflow/experiments/get?experiment_id=0"
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    shown = {"Authorization": f"Bearer {portal.layout.mlflow_token}"}
+    with urllib.request.urlopen(urllib.request.Request(url, headers=shown), timeout=10) as answer:
         assert json.load(answer)["experiment"]["artifact_location"].startswith("mlflow-artifacts:/")
     with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(urllib.request.Request(url, headers={"Host": "elsewhere.example"}), timeout=10)
+        urllib.request.urlopen(urllib.request.Request(url, headers=shown | {"Host": "elsewhere.example"}), timeout=10)
 
 
 def run_of(pid: int) -> Path:

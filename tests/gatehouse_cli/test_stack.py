@@ -202,6 +202,12 @@ def test_a_private_mlflow_answers_the_portal_alone(stack: Stack):
     assert stack.env("web")["GATEHOUSE_MLFLOW_TOKEN"] == token
 
 
+def test_mlflow_is_not_opened_to_others_without_a_token():
+    command = [sys.executable, "-m", "gatehouse_cli.mlflow_server", "1", "0.0.0.0"]
+    done = subprocess.run(command, cwd=REPO, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1 and "GATEHOUSE_MLFLOW_TOKEN is not set" in done.stderr
+
+
 def test_each_role_reaches_its_own_database_only(stack: Stack):
     stack.start("postgres")
     roles.ensure_roles(superuser(stack), stack.layout.env["passwords"])

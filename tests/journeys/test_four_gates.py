@@ -38,7 +38,7 @@ def passed_gates(portal: RunningPortal, usecase: str) -> list[dict[str, Any]]:
     """The gates of a use case in order, after each was looked at: approved by others than the requester, over what was frozen."""
     auditor = portal.ctx.auditor
     rows = sorted(auditor.pages("gates/", usecase=usecase), key=lambda g: g["created_at"])
-    found = [auditor.get(f"gates/{g['id']}/") for g in rows if g["kind"] == "stage"]
+    found = [auditor.get(f"gates/{g['id']}/") for g in rows if g["kind"] == "stage" and g["state"] != "withdrawn"]
     assert [(g["from_stage"], g["to_stage"]) for g in found] == MOVES
     for gate in found:
         assert gate["state"] == "approved" and gate["decision_id"]
