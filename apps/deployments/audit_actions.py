@@ -4,6 +4,7 @@ ACTIONS = {
     "deployments.host.registered": "A serving host and its public key were registered",
     "deployments.host.key_replaced": "A serving host was given another public key",
     "deployments.host.key_handed_over": "A serving host's own key for reports handed over to a new one",
+    "deployments.host.overlap_lengthened": "A serving host's old key for reports counts longer, its rotation having been run again",
     "deployments.host.handover_refused": "A hand-over of a serving host's key that its registered key did not sign was refused",
     "deployments.order_key.rotated": "The key that signs work orders handed over to a new one",
     "deployments.endpoint.created": "An endpoint was created",

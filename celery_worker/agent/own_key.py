@@ -66,7 +66,7 @@ class OwnKey:
                     self._key = orders.load_private_key(self._path)
                     self._seen = seen
                 if seen[1]:
-                    self._handovers = rotation.live_handovers(public, datetime.now(UTC))
+                    self._handovers = _of_key(self._key, rotation.live_handovers(public, datetime.now(UTC)))
             except (OSError, ValueError, KeyError, TypeError) as error:
                 log.error("the agent's keys cannot be read, the one before goes on signing: %s", error)
             return self._key, self._handovers
@@ -83,7 +83,7 @@ def rotate(key: Path, *, overlap: timedelta) -> rotation.Rotation:
         if not public.exists():
             made = orders.load_private_key(key)
             public.write_text(json.dumps({"keys": [orders.public_entry(made.public_key(), purpose="agent")]}, indent=1) + "\n", "utf-8")
-        waiting = rotation.live_handovers(public, moment)
+        waiting = _of_key(orders.load_private_key(key), rotation.live_handovers(public, moment))
         if waiting and not rotation.pending_of(key).exists():
             until = next(e["accepted_until"] for e in json.loads(public.read_text("utf-8"))["keys"] if e["key_id"] == waiting[-1]["key_id"])
             raise RotationRefused(
@@ -93,6 +93,12 @@ def rotate(key: Path, *, overlap: timedelta) -> rotation.Rotation:
         done = rotation.begin(key=key, public=public, purpose="agent", overlap=overlap, moment=moment)
         rotation.finish(key)
         return done
+
+
+def _of_key(key: Ed25519PrivateKey, handovers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that this key signed, or that led to it; what other keys said before it was put here concerns nobody any more."""
+    mine = orders.key_id(key.public_key())
+    return [h for h in handovers if mine in (h["key_id"], json.loads(h["payload"])["new"])]
 
 
 @contextmanager

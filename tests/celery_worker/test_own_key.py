@@ -43,6 +43,19 @@ def test_the_hand_over_travels_no_more_when_the_overlap_is_over(key: Path) -> No
     assert "handovers" not in OwnKey(key).sign({"n": 1})
 
 
+def test_a_key_that_was_put_here_by_hand_carries_nothing_of_those_before_it(key: Path) -> None:
+    signer = OwnKey(key)
+    rotate(key, overlap=DAY)
+    assert len(signer.sign({})["handovers"]) == 1
+    key.unlink()
+    made = orders.generate_private_key(key)
+    said = signer.sign({})
+    assert said["key_id"] == orders.key_id(made.public_key()) and "handovers" not in said
+    done = rotate(key, overlap=DAY)
+    (carried,) = signer.sign({})["handovers"]
+    assert carried["key_id"] == done.old == said["key_id"]
+
+
 def test_what_waits_on_the_disk_keeps_the_hand_over_that_its_key_needs(key: Path, tmp_path: Path) -> None:
     reporter = Reporter(tmp_path / "state", host="h", sign=OwnKey(key).sign, send=lambda *_: None)
     (tmp_path / "state").mkdir(exist_ok=True)

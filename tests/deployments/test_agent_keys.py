@@ -75,6 +75,48 @@ def test_it_goes_on_rotation_after_rotation(old, new):
     assert report(new) and report(third)
 
 
+def ends():
+    return [(e["before"]["key_id"], e["after"]["old_accepted_until"]) for e in events("deployments.host.overlap_lengthened")]
+
+
+def test_a_rotation_run_again_lets_the_old_key_count_until_the_later_end(old, new):
+    assert report(new, handed_over(old.key, new.key))
+    with clock.fixed(later(timedelta(hours=20).total_seconds())):
+        again = handed_over(old.key, new.key)
+        assert report(new, again) and report(new, again)
+        until = Host.objects.get().previous_until
+        assert until == now() + OVERLAP and len(ends()) == 1 and ends()[0][0] == orders.key_id(old.key.public_key())
+        # An end that is earlier takes nothing back.
+        assert report(new, handed_over(old.key, new.key, overlap=timedelta(hours=1))) and Host.objects.get().previous_until == until
+    with clock.fixed(later(timedelta(hours=30).total_seconds())):
+        assert report(old) and report(new, again)
+    assert refused() == [] and len(ends()) == 1
+
+
+def test_one_told_anew_when_the_old_keys_time_is_over_is_no_forgery_and_brings_nothing_back(old, new):
+    assert report(new, handed_over(old.key, new.key))
+    with clock.fixed(later(timedelta(hours=25).total_seconds())):
+        assert report(new, handed_over(old.key, new.key))
+        assert not report(old)
+    assert refused() == [] and ends() == []
+
+
+def test_whoever_holds_the_old_key_does_not_keep_it_counting_for_ever(old, new):
+    assert report(new, handed_over(old.key, new.key, overlap=LONGEST_OVERLAP))
+    with clock.fixed(later(timedelta(days=29).total_seconds())):
+        assert report(new, handed_over(old.key, new.key, overlap=LONGEST_OVERLAP))
+    with clock.fixed(later(timedelta(days=31).total_seconds())):
+        assert not report(old) and report(new)
+
+
+def test_an_overlap_that_an_administrator_set_is_not_lengthened(old, new, system):
+    text = orders.public_to_text(new.key.public_key())
+    services.register_host(actor=system, name="local", public_key=text, replace_key=True, overlap_hours=2)
+    assert report(new, handed_over(old.key, new.key)) and refused() == [] and ends() == []
+    with clock.fixed(later(timedelta(hours=3).total_seconds())):
+        assert not report(old)
+
+
 def test_without_the_hand_over_the_new_key_is_a_strangers(old, new):
     assert not report(new)
     assert events("deployments.report.refused")[0]["after"]["reason"] == "unknown_key"

@@ -1,11 +1,13 @@
 """A host's key for its reports is rotated by the host: the key that is registered signs a hand-over to the next one."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
 
+from apps.audit import selectors as trail
 from apps.audit import services as audit
 from apps.core.actor import Actor
 from apps.core.clock import now
@@ -13,7 +15,7 @@ from apps.deployments.gateways import keys
 from apps.deployments.models import Host
 from apps.deployments.services import refusals
 from celery_worker import orders
-from celery_worker.handover import read_handover
+from celery_worker.handover import LONGEST_OVERLAP, Handover, read_handover
 from celery_worker.orders import OrderRefused
 
 # An agent rotates once an overlap, so one at a time is what it carries.
@@ -24,13 +26,15 @@ MOST_HANDOVERS = 2
 def take_handover(*, handover: Any) -> Host | None:
     """Believe the next key of a host because its registered key signed for it; returns the host, or None when that is done already.
 
-    The old key's reports count until the time that the hand-over names. A key hands over once. Raises OrderRefused with the reason.
+    The old key's reports count until the time that the hand-over names. A key hands over once; it may say it again with a later end.
+    Raises OrderRefused with the reason.
     """
     named = handover.get("key_id") if isinstance(handover, Mapping) else None
     if not isinstance(named, str) or not named or len(named) > 16:
         raise OrderRefused("malformed", "A hand-over names the key that signed it.")
-    mine = Q(key_id=named) | Q(previous_key_id=named, previous_until__gt=now())
-    host = Host.objects.filter(mine, state="active").first()
+    active = Host.objects.filter(state="active")
+    # A key whose time is over is looked up too: what it said is done, and no forgery.
+    host = active.filter(key_id=named).first() or active.filter(previous_key_id=named).order_by("-previous_until").first()
     if host is not None and host.key_id == named:
         host = Host.objects.select_for_update(no_key=True).get(id=host.id)
     known = {host.key_id: host.public_key, host.previous_key_id: host.previous_public_key} if host else {}
@@ -38,7 +42,7 @@ def take_handover(*, handover: Any) -> Host | None:
     found = read_handover(handover, keys=believed, now=now(), key_purpose="agent")
     assert host is not None
     if host.key_id == found.new:
-        return None
+        return _lengthen(host, found)
     if host.key_id != found.old:
         raise OrderRefused("bad_signature", f"Key {found.old} has been replaced by {host.key_id} already, and hands over once.")
     if Host.objects.filter(Q(key_id=found.new) | Q(previous_key_id=found.new)).exists():
@@ -51,6 +55,35 @@ def take_handover(*, handover: Any) -> Host | None:
         before={"key_id": found.old}, after={"key_id": found.new, "old_accepted_until": found.old_accepted_until},
     )  # fmt: skip
     return host
+
+
+def _lengthen(host: Host, found: Handover) -> Host | None:
+    """A rotation that broke off was run again: while the old key counts, it counts until the later end that it names now.
+
+    Never more than LONGEST_OVERLAP after it handed over, because whoever holds the old key can say so again and again.
+    """
+    if host.previous_until is None or found.old_accepted_until <= host.previous_until:
+        return None
+    host = Host.objects.select_for_update(no_key=True).get(id=host.id)
+    began = _handed_over_at(host, found.old)
+    if (host.key_id, host.previous_key_id) != (found.new, found.old) or host.previous_until is None or began is None:
+        return None
+    before, until = host.previous_until, min(found.old_accepted_until, began + LONGEST_OVERLAP)
+    if not now() < before < until:
+        return None
+    host.previous_until = until
+    host.save(update_fields=["previous_until"])
+    audit.record(
+        "deployments.host.overlap_lengthened", actor=Actor.agent(host.name), obj_type="host", obj_id=str(host.id), obj_label=host.name,
+        before={"key_id": found.old, "old_accepted_until": before}, after={"key_id": found.old, "old_accepted_until": until},
+    )  # fmt: skip
+    return host
+
+
+def _handed_over_at(host: Host, key_id: str) -> datetime | None:
+    """When this key of the host handed over, as the trail has it; None when it did not."""
+    told = trail.search(Actor.system("reports"), action="deployments.host.key_handed_over", obj=f"host:{host.id}")
+    return next((event.occurred_at for event in told if event.facts["before"]["key_id"] == key_id), None)
 
 
 def take_carried(*, envelope: Any) -> None:
