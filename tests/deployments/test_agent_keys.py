@@ -173,6 +173,22 @@ def test_a_key_hands_over_once(old, new):
     assert refused() == ["bad_signature"] and Host.objects.get().key_id == orders.key_id(new.key.public_key())
 
 
+def test_a_key_that_is_registered_again_has_handed_over_already(old, new, system):
+    captured = handed_over(old.key, new.key)
+    assert report(new, captured)
+    text = orders.public_to_text(old.key.public_key())
+    services.register_host(actor=system, name="local", public_key=text, replace_key=True)
+    thief = Agent("local", Ed25519PrivateKey.generate())
+    assert not report(new, captured) and not report(thief, handed_over(old.key, thief.key))
+    assert Host.objects.get().key_id == orders.key_id(old.key.public_key()) and report(old)
+    assert refused() == ["bad_signature", "bad_signature"] and actions().count("deployments.host.key_handed_over") == 1
+    # Another one by hand, and rotation goes on.
+    third, fourth = (Agent("local", Ed25519PrivateKey.generate()) for _ in range(2))
+    text = orders.public_to_text(third.key.public_key())
+    services.register_host(actor=system, name="local", public_key=text, replace_key=True)
+    assert report(fourth, handed_over(third.key, fourth.key))
+
+
 def test_a_key_that_was_replaced_by_hand_hands_over_to_nobody(old, new, system):
     thief = Agent("local", Ed25519PrivateKey.generate())
     text = orders.public_to_text(new.key.public_key())

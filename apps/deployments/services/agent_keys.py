@@ -45,6 +45,11 @@ def take_handover(*, handover: Any) -> Host | None:
         return _lengthen(host, found)
     if host.key_id != found.old:
         raise OrderRefused("bad_signature", f"Key {found.old} has been replaced by {host.key_id} already, and hands over once.")
+    if _handed_over_at(host, found.old) is not None:
+        raise OrderRefused(
+            "bad_signature",
+            f"Key {found.old} handed over before it was registered again, and does so once; register another with register_host --replace-key.",
+        )
     if Host.objects.filter(Q(key_id=found.new) | Q(previous_key_id=found.new)).exists():
         raise OrderRefused("bad_signature", f"Key {found.new} is, or was, a host's; a key does not come back.")
     host.previous_public_key, host.previous_key_id, host.previous_until = host.public_key, host.key_id, found.old_accepted_until
