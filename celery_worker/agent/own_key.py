@@ -41,6 +41,7 @@ def public_file(key: Path) -> Path:
 class OwnKey:
     """Signs with the key as it is on disk now; a file that was replaced is read again. Safe to use from many threads.
 
+    A rotation that broke off after the portal may have heard of it is finished, or the next key would be the only one believed one day.
     Raises OSError, ValueError, TypeError for a key that cannot be read at the start. Later the one that is known goes on signing.
     """
 
@@ -60,6 +61,10 @@ class OwnKey:
     def _now(self) -> tuple[Ed25519PrivateKey, list[dict[str, Any]]]:
         public = public_file(self._path)
         with self._guard:
+            try:
+                _go_on(self._path)
+            except (OSError, ValueError, KeyError, TypeError, orders.OrderRefused) as error:
+                log.error("a rotation of the agent's key broke off; run it again as the agent's user: %s", error)
             try:
                 seen = (self._path.stat().st_mtime_ns, public.stat().st_mtime_ns if public.exists() else 0)
                 if seen != self._seen:
@@ -95,6 +100,27 @@ def rotate(key: Path, *, overlap: timedelta) -> rotation.Rotation:
         return done
 
 
+def _go_on(key: Path) -> None:
+    """Finish a rotation that was published and whose process is gone; one that still runs is left to itself."""
+    public, pending = public_file(key), rotation.pending_of(key)
+    if not pending.exists() or not public.exists():
+        return
+    with _alone(key, wait=False) as alone:
+        if not alone or not pending.exists():
+            return
+        document = json.loads(public.read_text("utf-8"))
+        mine = orders.key_id(orders.load_private_key(key).public_key())
+        told = [json.loads(h["payload"]) for h in document.get("handovers", []) if h["key_id"] == mine]
+        if not told or told[-1]["new"] != orders.key_id(orders.load_private_key(pending).public_key()):
+            return
+        issued, until = (orders.time_from_text(told[-1][name], field=name) for name in ("issued_at", "old_accepted_until"))
+        if until <= datetime.now(UTC):
+            # Perhaps the portal never heard of it: told anew it is believed, and where it was heard the new key is known already.
+            rotation.begin(key=key, public=public, purpose="agent", overlap=until - issued, moment=datetime.now(UTC))
+        rotation.finish(key)
+        log.warning("a rotation of the agent's key had broken off and is finished: key %s signs now", told[-1]["new"])
+
+
 def _of_key(key: Ed25519PrivateKey, handovers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those that this key signed, or that led to it; what other keys said before it was put here concerns nobody any more."""
     mine = orders.key_id(key.public_key())
@@ -102,11 +128,16 @@ def _of_key(key: Ed25519PrivateKey, handovers: list[dict[str, Any]]) -> list[dic
 
 
 @contextmanager
-def _alone(key: Path) -> Iterator[None]:
+def _alone(key: Path, *, wait: bool = True) -> Iterator[bool]:
+    """The only one to rotate this key. Without `wait` it is False where another one does."""
     descriptor = os.open(key.with_name(f".{key.stem}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
     finally:
         os.close(descriptor)
 

@@ -4,6 +4,7 @@ import json
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -87,13 +88,65 @@ def test_a_second_rotation_waits_for_the_end_of_the_first(key: Path) -> None:
     assert rotate(key, overlap=DAY).old == done.new
 
 
+def broken_off(key: Path, *, moment: datetime | None = None) -> rotation.Rotation:
+    """A rotation whose process was killed after it had published the next key, before that signs."""
+    return rotation.begin(key=key, public=own_key.public_file(key), purpose="agent", overlap=DAY, moment=moment or datetime.now(UTC))
+
+
 def test_one_that_broke_off_is_gone_on_with(key: Path) -> None:
-    begun = rotation.begin(key=key, public=own_key.public_file(key), purpose="agent", overlap=DAY, moment=datetime.now(UTC))
-    said = OwnKey(key).sign({})
-    assert said["key_id"] == begun.old and len(said["handovers"]) == 1
+    begun = broken_off(key)
     done = rotate(key, overlap=DAY)
     assert (done.old, done.new) == (begun.old, begun.new)
     assert OwnKey(key).sign({})["key_id"] == begun.new and not rotation.pending_of(key).exists()
+
+
+def test_one_that_broke_off_is_finished_by_the_agent(key: Path) -> None:
+    running = OwnKey(key)
+    running.sign({})
+    begun = broken_off(key)
+    for said in (running.sign({}), OwnKey(key).sign({})):
+        assert said["key_id"] == begun.new and [h["key_id"] for h in said["handovers"]] == [begun.old]
+    assert sorted(p.name for p in key.parent.glob("*.pem")) == ["agent.pem"]
+
+
+def test_one_that_broke_off_before_the_host_was_away_for_its_overlap_is_told_anew(key: Path) -> None:
+    known = orders.load_private_key(key).public_key()
+    begun = broken_off(key, moment=datetime.now(UTC) - 2 * DAY)
+    said = OwnKey(key).sign({"n": 1})
+    found = read_handover(said["handovers"][0], keys={begun.old: known}, now=datetime.now(UTC), key_purpose="agent")
+    assert found.new == begun.new == said["key_id"] and found.old_accepted_until - found.issued_at == DAY
+    assert not rotation.pending_of(key).exists()
+
+
+def test_the_agent_leaves_a_rotation_that_runs_to_itself(key: Path) -> None:
+    with own_key._alone(key):
+        begun = broken_off(key)
+        said = OwnKey(key).sign({})
+        assert said["key_id"] == begun.old and len(said["handovers"]) == 1
+    assert OwnKey(key).sign({})["key_id"] == begun.new
+
+
+def test_a_next_key_that_nobody_was_told_of_does_not_sign(key: Path) -> None:
+    before = OwnKey(key).sign({})["key_id"]
+    orders.generate_private_key(rotation.pending_of(key))
+    said = OwnKey(key).sign({})
+    assert said["key_id"] == before and "handovers" not in said and rotation.pending_of(key).exists()
+
+
+def without_times(key: Path) -> None:
+    public = own_key.public_file(key)
+    document = json.loads(public.read_text())
+    for handover in document["handovers"]:
+        handover["payload"] = json.dumps({**json.loads(handover["payload"]), "issued_at": "never"})
+    public.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize("damage", [lambda key: rotation.pending_of(key).write_text("no key"), without_times])
+def test_one_that_cannot_be_finished_leaves_the_old_key_signing(key: Path, damage: Callable[[Path], object]) -> None:
+    begun = broken_off(key)
+    damage(key)
+    said = OwnKey(key).sign({})
+    assert said["key_id"] == begun.old and len(said["handovers"]) == 1
 
 
 def test_a_key_that_cannot_be_read_any_more_leaves_the_one_before_signing(key: Path) -> None:
