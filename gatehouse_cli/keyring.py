@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gatehouse_cli.paths import DataDir
 from gatehouse_cli.roles import LOGIN_ROLES
+from gatehouse_cli.say import Refusal
 from gatehouse_cli.services import write_secret
 
 KEY_PURPOSES = ("order", "seal", "agent")
@@ -71,7 +72,7 @@ def public_keys_path(data: DataDir, purpose: str) -> Path:
 
 
 def ensure_keys(folder: Path) -> None:
-    """Make the order, seal and agent keys that are missing in a folder; never replaces one."""
+    """Make the order, seal and agent keys that are missing in a folder; never replaces one. Raises Refusal for one that is not its public file's."""
     for purpose in KEY_PURPOSES:
         path = folder / f"{purpose}.pem"
         if path.exists():
@@ -90,6 +91,18 @@ def ensure_keys(folder: Path) -> None:
         if not public.exists():
             made = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
             public.write_text(json.dumps({"keys": [public_key_entry(private, purpose) | {"created_at": made}]}, indent=1) + "\n")
+        _check_listed(public, path, public_key_entry(private, purpose)["key_id"])
+
+
+def _check_listed(public: Path, private: Path, key_id: str) -> None:
+    """Others believe what the public file lists: registered with another key in it, a key that was thrown away would go on counting."""
+    remedy = f"Put both files, {private.name} and {public.name}, there from one folder: of a backup, or a new empty one (python -m gatehouse_cli.keyring)."
+    try:
+        listed = [entry["key_id"] for entry in json.loads(public.read_text())["keys"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refusal(f"{public} is no file of public keys. {remedy}") from error
+    if key_id not in listed:
+        raise Refusal(f"{public} does not list key {key_id} of {private}. {remedy}")
 
 
 @dataclass(frozen=True)
@@ -122,4 +135,7 @@ def _moment(text: str | None) -> datetime | None:
 if __name__ == "__main__":
     target = Path(sys.argv[1])
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ensure_keys(target)
+    try:
+        ensure_keys(target)
+    except Refusal as refusal:
+        sys.exit(f"gatehouse: {refusal}")
