@@ -1,5 +1,6 @@
 """What deployments can say when a use case is to end: nothing of it runs any more, and nobody calls it."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -8,17 +9,30 @@ from django.db.models import Max, Sum
 from apps.core.canonical import digest_of
 from apps.core.clock import now
 from apps.core.evidence import CheckResult, EvidenceSubject, failed, passed
-from apps.deployments.models import Deployment, Endpoint, EndpointKey, PhaseTally
+from apps.deployments import rules
+from apps.deployments.models import Deployment, Endpoint, EndpointKey, PhaseTally, WorkOrder
 from apps.usecases.models import UseCase
 
-GONE = (Deployment.Observed.UNKNOWN, Deployment.Observed.FAILED, Deployment.Observed.STOPPED, Deployment.Observed.LOST)
+GONE = (Deployment.Observed.UNKNOWN, Deployment.Observed.FAILED, Deployment.Observed.STOPPED)
+
+
+def _perhaps_alive(rows: Iterable[Deployment]) -> set[Any]:
+    """Ids of those whose engine may still answer, as the reconciler sees it: a lost one too, and one that an unanswered order speaks of."""
+    asked = WorkOrder.objects.filter(deployment__in=rows, kind__in=["start", "stop"], state__in=WorkOrder.OPEN)
+    unanswered = set(asked.values_list("deployment_id", flat=True))
+
+    def listed(d: Deployment) -> bool:
+        return bool(rules.is_listed(d.host.running, str(d.id), heartbeat_at=d.host.heartbeat_at, observed_at=d.observed_at))
+
+    return {d.id for d in rows if d.observed not in GONE or d.id in unanswered or listed(d)}
 
 
 def traffic_ended(subject: EvidenceSubject, parameters: dict[str, Any]) -> CheckResult:
     """No endpoint of the use case answers with a version of its own: all is stopped, or what runs is what its successor runs in production."""
     endpoints = list(Endpoint.objects.filter(usecase_id=subject.usecase_id).order_by("environment", "slug"))
-    rows = Deployment.objects.filter(endpoint__in=endpoints).select_related("endpoint").order_by("endpoint__slug", "id")
-    running = [d for d in rows if d.desired == "running" or d.observed not in GONE]
+    rows = list(Deployment.objects.filter(endpoint__in=endpoints).select_related("endpoint", "host").order_by("endpoint__slug", "id"))
+    alive = _perhaps_alive(rows)
+    running = [d for d in rows if d.desired == "running" or d.id in alive]
     successors = UseCase.objects.filter(predecessor__id=subject.usecase_id)
     theirs = Deployment.objects.filter(
         endpoint__usecase__in=successors, endpoint__environment="production", desired="running", role=Deployment.Role.LIVE
@@ -28,7 +42,7 @@ def traffic_ended(subject: EvidenceSubject, parameters: dict[str, Any]) -> Check
     more: dict[str, Any] = {
         "asked": "every deployment of its endpoints is stopped" + (", or runs what the successor runs" if parameters["successor"] else ""),
         "source": f"/endpoints/{(own or running)[0].endpoint.slug}/" if running else f"/endpoints/{endpoints[0].slug}/" if endpoints else "",
-        "source_digest": digest_of([[str(d.id), d.desired, d.observed in GONE, d.artifact_digest in known] for d in rows]),
+        "source_digest": digest_of([[str(d.id), d.desired, d.id not in alive, d.artifact_digest in known] for d in rows]),
         "figure": float(len(own)), "threshold": 0.0,
     }  # fmt: skip
     if own:

@@ -35,11 +35,35 @@ def test_what_runs_has_to_be_stopped_and_reported_so(stage, usecase, elena):
     services.stop_deployment(actor=elena, deployment_id=deployment.id, reason="The use case ends.")
     stopping = run("traffic_ended", usecase)
     assert stopping.state == "fail" and "being stopped" in stopping.found
-    Deployment.objects.update(observed="stopped")
+    stage.reconcile(deployment)
+    stage.agent.report(deployment, "stopped")
     ended = run("traffic_ended", usecase)
     assert (ended.state, ended.found, ended.figure) == ("pass", "nothing of its own runs on 1 endpoint", 0.0)
     assert run("traffic_ended", usecase).digest == ended.digest
     assert len({running.source_digest, stopping.source_digest, ended.source_digest}) == 3
+
+
+def test_an_engine_that_may_still_answer_is_being_stopped(stage, usecase, elena):
+    def found():
+        result = run("traffic_ended", usecase)
+        return result.state, "being stopped" in result.found
+
+    deployment = stage.request(1).to_deployment
+    stage.reconcile(deployment)
+    services.stop_deployment(actor=elena, deployment_id=deployment.id, reason="The use case ends.")
+    assert found() == ("fail", True), "it was told to start and has not said a word"
+    assert stage.reconcile(deployment).kind == "stop" and found() == ("fail", True), "nor to the order to stop"
+    stage.agent.report(deployment, "stopped")
+    assert found() == ("pass", False)
+    Deployment.objects.update(observed="lost")
+    assert found() == ("fail", True), "nobody has seen it stop"
+    assert stage.reconcile(deployment).kind == "stop" and found() == ("fail", True)
+    stage.agent.report(deployment, "stopped")
+    assert found() == ("pass", False)
+    stage.agent.states[str(deployment.id)]["state"] = "ready"
+    with clock.fixed(later(10)):
+        stage.agent.heartbeat()
+        assert found() == ("fail", True), "its host names a living engine"
 
 
 def test_an_endpoint_may_answer_as_the_successor_does(stage, usecase, system, elena, engineer, endpoints, versions):
