@@ -35,6 +35,9 @@ class Tally:
         self._run = str(uuid.uuid4())
         self._counts: dict[Key, list[int]] = {}
         self._changed: set[Key] = set()
+        # The hour in which the portal last heard that every endpoint is counted: without requests it has to hear it too.
+        self._told_hour = 0
+        self._lost_before: int | None = None
 
     def admit(self, endpoint_id: str, key_id: str, now: float) -> None:
         """One request was let in; `now` is Unix time."""
@@ -70,9 +73,11 @@ class Tally:
                             await self._try(session, failures)
 
     async def _try(self, session: aiohttp.ClientSession, failures: int) -> int:
+        hour = _this_hour()
         try:
-            while self._changed:
+            while self._changed or self._told_hour != hour:
                 await self._send(session, list(self._changed)[:MOST_ROWS])
+                self._told_hour = hour
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             if failures & (failures + 1) == 0:
                 logs.event(log, logging.WARNING, "the phase tally was not sent", failures=failures + 1, why=type(error).__name__)
@@ -83,7 +88,8 @@ class Tally:
 
     async def _send(self, session: aiohttp.ClientSession, keys: list[Key]) -> None:
         sent = {key: tuple(self._counts[key]) for key in keys}
-        body = {"run": self._run, "rows": [_row(key, counts) for key, counts in sent.items()]}
+        lost = _moment(self._lost_before).isoformat() if self._lost_before is not None else None
+        body = {"run": self._run, "rows": [_row(key, counts) for key, counts in sent.items()], "counts": "all", "lost_before": lost}
         url = f"{self._settings.base_url}/internal/phase-tallies/"
         async with session.post(url, json=body, allow_redirects=False) as response:
             if response.status != 204:
@@ -91,16 +97,25 @@ class Tally:
         self._changed -= {key for key, counts in sent.items() if tuple(self._counts[key]) == counts}
 
     def _forget(self) -> None:
-        """Hours that are over and sent, or too old to be of use."""
-        hour = int(datetime.now(UTC).timestamp()) // _HOUR_S
+        """Hours that are over and sent, or too old to be of use: the portal is told that those are missing."""
+        hour = _this_hour()
         for key in [k for k in self._counts if (k[1] < hour - 1 and k not in self._changed) or k[1] < hour - KEEP_HOURS]:
             del self._counts[key]
-            self._changed.discard(key)
+            if key in self._changed:
+                self._changed.discard(key)
+                self._lost_before = max(self._lost_before or 0, key[1] + 1)
+
+
+def _this_hour() -> int:
+    return int(datetime.now(UTC).timestamp()) // _HOUR_S
+
+
+def _moment(hour: int) -> datetime:
+    return datetime.fromtimestamp(0, UTC) + timedelta(hours=hour)
 
 
 def _row(key: Key, counts: tuple[int, ...]) -> dict[str, Any]:
     endpoint_id, hour, key_id, phase = key
-    moment = datetime.fromtimestamp(0, UTC) + timedelta(hours=hour)
     return {
-        "endpoint": endpoint_id, "hour": moment.isoformat(), "key": key_id, "phase": phase, "admitted": counts[0], "refused": counts[1],
+        "endpoint": endpoint_id, "hour": _moment(hour).isoformat(), "key": key_id, "phase": phase, "admitted": counts[0], "refused": counts[1],
     }  # fmt: skip

@@ -67,6 +67,8 @@ def change(sql: str, params: Sequence[Any] = (), *, found: Change | None = None)
     db = connections[DEFAULT_DB_ALIAS]
     gathered = _gathered.get()
     if gathered is not None:
+        if db.in_atomic_block:
+            raise RuntimeError("inside sql.at_once no transaction is begun: it would commit before what is gathered, and without it")
         gathered += [("found", *found)] if found else []
         gathered.append((f"part{len(gathered)}", sql, params))
         return
@@ -117,8 +119,8 @@ def together() -> Iterator[None]:
 
 
 def is_open() -> bool:
-    """Whether what is changed now is part of something that happens as a whole."""
-    return connections[DEFAULT_DB_ALIAS].in_atomic_block or _gathered.get() is not None
+    """Whether what is changed now is part of something that happens as a whole; not in a transaction begun inside `at_once`."""
+    return connections[DEFAULT_DB_ALIAS].in_atomic_block != (_gathered.get() is not None)
 
 
 @contextlib.contextmanager
@@ -130,7 +132,11 @@ def at_once() -> Iterator[None]:
     end, those of an index at once. What raises in here leaves nothing behind.
     """
     db = connections[DEFAULT_DB_ALIAS]
-    if db.in_atomic_block or _gathered.get() is not None:
+    if _gathered.get() is not None:
+        # The statement being gathered already takes this in.
+        yield
+        return
+    if db.in_atomic_block:
         with together():
             yield
         return

@@ -382,11 +382,15 @@ class RoutingSnapshot(BaseModel):
 
 
 class GatewayState(BaseModel):
-    """The newest snapshot a gateway said it routes by. `name` is its token's: give each gateway a token of its own name."""
+    """The newest snapshot a gateway said it routes by. `name` is its token's: give each gateway a token of its own name.
+
+    counts_since: from then on it counted the requests of every endpoint and has told the portal; None: it does not say that it does.
+    """
 
     name = models.CharField(max_length=200, unique=True)
     version = models.BigIntegerField(default=0)
     seen_at = models.DateTimeField()
+    counts_since = models.DateTimeField(null=True)
 
 
 class PhaseTally(BaseModel):

@@ -118,16 +118,15 @@ def _windows(subject: EvidenceSubject, during: str) -> tuple[list[Window], str]:
     if place is None:
         return [], "This gate is about no rollout phase. Ask for the effect without `during`, or in a policy for phases."
     opened = sorted((r.phase for r in plan if r.phase.opened_at is not None), key=lambda p: p.opened_at)  # type: ignore[arg-type,return-value]
-    earlier = {r.phase.id for r in plan[:place]}
+    # The one before stands before it in the plan; which was opened last says nothing: it may be a renewed one.
+    earlier = {r.phase.id for r in (plan[:place][-1:] if during == PREVIOUS else plan[:place])}
     windows = []
     for index, phase in enumerate(opened, 1):
         if phase.id not in earlier:
             continue
         ends = [moment for moment in (*(after.opened_at for after in opened[index : index + 1]), phase.closed_at) if moment is not None]
         windows.append(Window(phase.name, phase.opened_at, min(ends) if ends else None))  # type: ignore[arg-type]
-    if during == PREVIOUS:
-        windows = windows[-1:]
-    elif during != ANY_EARLIER:
+    if during not in (PREVIOUS, ANY_EARLIER):
         windows = [w for w in windows if w.name.casefold() == during.casefold()]
     named = {PREVIOUS: "the phase before this one", ANY_EARLIER: "an earlier phase"}.get(during, f"the earlier phase “{during}”")
     return windows[::-1], f"There is nothing to look at: {named} has not been opened. Open it first, or have the policy ask for another."

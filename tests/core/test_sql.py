@@ -157,3 +157,33 @@ def test_settled_soon_holds_for_one_statement_alone():
     with sql.settled_soon(), sql.at_once():
         _put("soon.settled")
     assert Message.objects.filter(topic="soon.settled").count() == 1 and sql.ask(waits) == usual == [("on",)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_inside_another_is_part_of_its_statement_settled_soon_or_not():
+    with sql.settled_soon(), sql.at_once():
+        _put("outer.one")
+        with sql.at_once():
+            _put("inner.one")
+        assert not Message.objects.filter(topic__in=["outer.one", "inner.one"]).exists(), "the outer one sends both"
+    assert Message.objects.filter(topic__in=["outer.one", "inner.one"]).count() == 2
+    with pytest.raises(ValueError, match="no"), sql.at_once():
+        with sql.at_once():
+            _put("inner.two")
+        raise ValueError("no")
+    assert not Message.objects.filter(topic="inner.two").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_transaction_begun_inside_cannot_pass_for_the_one_that_is_gathered():
+    row = RegisteredModel(name="begun-inside")
+    with pytest.raises(RuntimeError, match="no transaction is begun"), sql.at_once():
+        assert sql.is_open()
+        with transaction.atomic():
+            assert not sql.is_open()
+            sql.insert(row)
+    with pytest.raises(RuntimeError, match="transaction"), sql.at_once(), transaction.atomic():
+        RegisteredModel.objects.create(name="begun-inside")
+        _put("begun.inside")
+    assert not RegisteredModel.objects.filter(name="begun-inside").exists() and not Message.objects.filter(topic="begun.inside").exists()
+    assert not sql.is_open()

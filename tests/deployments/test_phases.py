@@ -10,7 +10,7 @@ from apps.core.actor import Actor
 from apps.core.errors import Conflict, Invalid, NotAllowed, NotFound
 from apps.decisions import services as decision_services
 from apps.deployments import selectors, services
-from apps.deployments.models import EndpointKey, PhaseTally
+from apps.deployments.models import EndpointKey, GatewayState, PhaseTally
 from apps.usecases import phase_selectors
 from apps.usecases import services as usecases
 from apps.usecases.models import RolloutPhase
@@ -168,6 +168,11 @@ def test_the_gateways_door_takes_the_token_with_its_scope_alone(client, api, mak
     _, reader = accounts.issue_token(actor=system, user=admin, name="r", scopes=["read"])
     assert send(reader, body).status_code == 403
     assert PhaseTally.objects.count() == 1
+    client.get("/internal/routing/?since=0&wait=0", headers={"Authorization": f"Bearer {secret}"})
+    assert send(secret, body).status_code == 204 and GatewayState.objects.get().counts_since is None, "as gateways said it before"
+    assert send(secret, json.dumps({"run": str(uuid.uuid4()), "rows": [], "counts": "all", "lost_before": None})).status_code == 204
+    assert GatewayState.objects.get().counts_since is not None
+    assert send(secret, json.dumps({"run": str(uuid.uuid4()), "rows": [], "counts": "all", "lost_before": "x"})).status_code == 400
 
 
 def test_rest_says_to_whom_it_is_open(api, engineer, production, plan, elena):

@@ -1,10 +1,17 @@
 """Rollout phases at a real gateway: whom it serves, what it says to the others, what it counts, and that a change reaches it."""
 
+import asyncio
 import hashlib
+import time
+from datetime import datetime
 
+import aiohttp
 import pytest
 
 from gateway import cohorts
+from gateway.config import Settings
+from gateway.metrics import Metrics
+from gateway.tally import KEEP_HOURS, Tally
 from tests.gateway.support import columns, counted, endpoint, new_key, rollout, wait_until
 
 BODY = columns(a=[1.0])
@@ -128,6 +135,31 @@ def test_counts_survive_a_portal_that_is_away_and_a_graceful_stop_sends_the_rest
     assert ask(own_gateway, BILLING).status == 403
     own_gateway.stop()
     assert counted(own_portal)[(BILLING[4:12], "(none)")] == (0, 1)
+
+
+def test_a_gateway_that_nobody_calls_says_all_the_same_that_it_counts_every_endpoint(own_gateway, own_portal, engine):
+    own_portal.publish(planned(engine, {"name": "Claims desk", "departments": ["Claims"]}))
+    own_gateway.start()
+    wait_until(lambda: own_portal.tallies, "a tally without a request")
+    assert (own_portal.tallies[0]["rows"], own_portal.tallies[0]["counts"], own_portal.tallies[0]["lost_before"]) == ([], "all", None)
+
+
+def test_hours_that_are_given_up_are_told_of(own_portal, tmp_path):
+    token = own_portal.token
+    settings = Settings("127.0.0.1", 0, f"http://127.0.0.1:{own_portal.port}", token, tmp_path, tmp_path, tmp_path)
+    tally, old = Tally(settings, Metrics()), int(time.time()) - (KEEP_HOURS + 5) * 3600
+
+    async def try_once():
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
+            return await tally._try(session, 0)
+
+    own_portal.stop()
+    tally.admit("care", "abcd1234", old)
+    assert asyncio.run(try_once()) == 1
+    own_portal.start()
+    assert asyncio.run(try_once()) == 0
+    told = own_portal.tallies[-1]
+    assert told["rows"] == [] and datetime.fromisoformat(told["lost_before"]).timestamp() == (old // 3600 + 1) * 3600
 
 
 def test_a_plan_that_is_none_is_refused_and_the_last_good_one_serves(serve, portal, engine):

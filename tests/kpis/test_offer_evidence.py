@@ -196,6 +196,22 @@ def test_a_phase_gate_may_look_at_the_phase_before_at_a_named_one_or_at_any(usec
     assert "n = 4,000" in whole.found and "during" not in whole.asked
 
 
+def test_the_phase_before_is_the_one_that_the_plan_puts_there(usecase, define, owner, actor_of, rows, phases):
+    (_, _, everybody), opened = phases
+    kpi = define()
+    services.record_measurements(actor=actor_of(owner), kpi_id=kpi.id, rows=rows([10.0 + 0.1 * (i % 5) for i in range(20)]))
+    services.freeze_baseline(actor=actor_of(owner), kpi_id=kpi.id, period_start=START, period_end=START + timedelta(days=20))
+    better = rows([7.0 + 0.1 * (i % 5) for i in range(20)], start=40, version="outreach/1", prefix="n")
+    services.record_measurements(actor=actor_of(owner), kpi_id=kpi.id, rows=better)
+    opened(0, 40)
+    unopened = at_phase(usecase, everybody, minimum_pct=20, during="previous")
+    assert unopened.state == "missing" and "the phase before this one has not been opened" in unopened.detail, "South is, not North"
+    assert at_phase(usecase, everybody, minimum_pct=20, during="any earlier").state == "pass"
+    opened(1, 30)
+    # As after a renewal of North with a break: it was opened last.
+    assert "during phase “South”" in at_phase(usecase, everybody, minimum_pct=20, during="previous").asked
+
+
 def test_only_phases_before_this_one_that_were_opened_count(usecase, better_in_the_north):
     north, south, everybody = better_in_the_north
     assert "has not been opened" in at_phase(usecase, north, during="any earlier").detail

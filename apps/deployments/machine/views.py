@@ -56,7 +56,8 @@ def routing(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_POST
 def phase_tallies(request: HttpRequest) -> HttpResponse:
-    """`{"run": id, "rows": [...]}` of one gateway: requests let in, and turned away until a rollout phase opens. 204 when kept.
+    """`{"run": id, "rows": [...], "counts": "all", "lost_before": moment or null}` of one gateway: requests let in, and turned away until
+    a rollout phase opens. 204 when kept.
 
     Bearer token with scope `routing`; whole counts, so the same may be sent again. See services.take_tally.
     """
@@ -65,7 +66,10 @@ def phase_tallies(request: HttpRequest) -> HttpResponse:
         if len(request.body) > MAX_TALLY_BYTES:
             raise Invalid(f"body: at most {MAX_TALLY_BYTES} bytes.", errors={"body": ["Too large."]})
         said = _object(request.body)
-        call(services.take_tally, actor=actor, run=said.get("run"), rows=said.get("rows"))
+        call(
+            services.take_tally, actor=actor, run=said.get("run"), rows=said.get("rows"), counts=said.get("counts"),
+            lost_before=said.get("lost_before"),
+        )  # fmt: skip
     except DomainError as error:
         return _refused(error)
     return HttpResponse(status=204)

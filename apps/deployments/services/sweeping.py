@@ -18,8 +18,8 @@ KEEP_TALLIES = timedelta(days=400)
 
 @transaction.atomic
 def sweep(*, actor: Actor) -> int:
-    """Delete reports older than a month (no agent sends those again), old snapshots, tallies older than a year and gateways long
-    gone; returns how many rows.
+    """Delete reports older than a month (no agent sends those again), old snapshots, and tallies and gateways that were last heard of
+    more than a year ago; returns how many rows.
 
     What happened stays: orders, engine starts, shifts and the trail are never deleted.
     """
@@ -28,7 +28,8 @@ def sweep(*, actor: Actor) -> int:
     newest = RoutingSnapshot.objects.order_by("-version").values_list("version", flat=True).first() or 0
     count += RoutingSnapshot.objects.filter(version__lte=newest - KEEP_SNAPSHOTS).delete()[0]
     count += PhaseTally.objects.filter(hour__lt=moment - KEEP_TALLIES).delete()[0]
-    return count + GatewayState.objects.filter(seen_at__lt=moment - KEEP_REPORTS).delete()[0]
+    # As long as tallies: whether a gateway counted is asked as far back as they go.
+    return count + GatewayState.objects.filter(seen_at__lt=moment - KEEP_TALLIES).delete()[0]
 
 
 @transaction.atomic
