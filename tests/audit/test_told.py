@@ -9,12 +9,14 @@ import pytest
 from django.db import connection, transaction
 
 from apps.audit.models import Event, RowChange
-from apps.core.doors import call
+from apps.core.clock import now
+from apps.core.doors import call, call_repairable
 from apps.core.errors import Conflict
 from apps.notices import services as notices
 from apps.notices.models import MailChoice
 from apps.registry import services as registry
-from apps.registry.models import Dataset, GovernedDataset, ModelCard, ModelVersion
+from apps.registry.models import Dataset, Experiment, GovernedDataset, ModelCard, ModelVersion, RegisteredModel
+from apps.registry.rules import VersionFacts
 from apps.usecases import services as usecases
 from apps.usecases.models import Requirements
 from tests.registry.world import make_version
@@ -107,3 +109,60 @@ def test_who_wants_mail_anyway_need_not_be_written_down(make_user, actor_of):
     call(notices.choose_mail, actor=actor_of(user), wanted=True)
     assert MailChoice.objects.get(person=user).wanted
     assert (last("notices.mail.chosen")["before"], last("notices.mail.chosen")["after"]) == ({"wanted": False}, {"wanted": True})
+
+
+# --- what changes a row that is there -------------------------------------------------------------------
+
+
+def told_of(object_id: str) -> list[tuple[str, Any, Any]]:
+    """Events of one object, oldest first: action, before, after."""
+    return [(e.action, e.facts.get("before"), e.facts.get("after")) for e in Event.objects.filter(object_id=object_id).order_by("id")]
+
+
+def test_a_model_that_is_there_tells_what_its_making_changed(make_user, actor_of):
+    """It was deleted in MLflow and is made again under its name."""
+    user, name = make_user("ml_engineer"), f"model-{uuid.uuid4().hex[:12]}"
+    with by_hand():
+        row = RegisteredModel.objects.create(name=name, description="Whom to call.", tags={"team": "care"}, synced_at=now(), gone_at=now())
+    for _ in range(2):
+        call_repairable(registry.created_model, actor=actor_of(user), name=name, description="Whom to call now.")
+    row.refresh_from_db()
+    assert (row.gone_at, row.owner, row.author, row.tags) == (None, user, str(user), {"team": "care"})
+    assert told_of(str(row.id)) == [
+        (
+            "registry.model.synced",
+            {"description": "Whom to call.", "gone": True, "author": "", "owner": ""},
+            {"description": "Whom to call now.", "gone": False, "author": str(user), "owner": user.email},
+        )
+    ]
+
+
+def test_a_model_made_anew_is_told_of_once(make_user, actor_of):
+    user, name = make_user("ml_engineer"), f"model-{uuid.uuid4().hex[:12]}"
+    for _ in range(2):
+        row = call_repairable(registry.created_model, actor=actor_of(user), name=name, description="Whom to call.")
+    row.refresh_from_db()
+    assert (row.description, row.owner, row.author) == ("Whom to call.", user, str(user)) and row.synced_at is not None
+    assert [action for action, _, _ in told_of(str(row.id))] == ["registry.model.created"]
+
+
+def test_an_experiment_of_another_name_is_told_of_once(make_user, actor_of):
+    elena, number = actor_of(make_user("ml_engineer")), str(uuid.uuid4().int)[:18]
+    for name in ("outreach", "outreach-2", "outreach-2"):
+        call(registry.created_experiment, actor=elena, experiment_id=number, name=name)
+    assert Experiment.objects.get(mlflow_id=number).name == "outreach-2"
+    assert [action for action, _, _ in told_of(number)] == ["registry.experiment.created", "registry.experiment.renamed"]
+    assert told_of(number)[1][1:] == ({"name": "outreach"}, {"name": "outreach-2"})
+
+
+def test_a_reading_of_a_version_tells_what_it_changed_of_the_model(version, system):
+    facts = VersionFacts(
+        name=version.model.name, version=version.version, state="pending", model_description="Whom to call.", model_tags={"team": "care"}
+    )
+    for _ in range(2):
+        call(registry.record_version, actor=system, facts=facts)
+    version.model.refresh_from_db()
+    assert (version.model.description, version.model.tags) == ("Whom to call.", {"team": "care"})
+    assert told_of(str(version.model_id)) == [
+        ("registry.model.synced", {"description": "", "tags": {}}, {"description": "Whom to call.", "tags": {"team": "care"}})
+    ]
