@@ -182,13 +182,14 @@ def choose_mail(*, actor: Actor, wanted: bool) -> None:
     """Whether my notices come by email too; they always stand on my page."""
     if actor.user_id is None:
         raise NotAllowed("A person chooses for themselves. Sign in.")
-    choice, created = MailChoice.objects.get_or_create(person=User.objects.get(id=actor.user_id), defaults={"wanted": wanted})
-    before = True if created else choice.wanted
+    # The person's row is the lock: the choice may not exist yet.
+    person = User.objects.select_for_update(no_key=True).get(id=actor.user_id)
+    choice = MailChoice.objects.filter(person=person).first() or MailChoice(person=person)
+    before = choice.wanted
     if before == wanted:
         return
-    if not created:
-        choice.wanted = wanted
-        choice.save(update_fields=["wanted"])
+    choice.wanted = wanted
+    choice.save()
     audit.record(
         "notices.mail.chosen", actor=actor, obj_type="user", obj_id=actor.user_id, obj_label=actor.label,
         before={"wanted": before}, after={"wanted": wanted},

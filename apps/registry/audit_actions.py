@@ -5,6 +5,7 @@ ACTIONS = {
     "registry.mlflow.failed": "A write already recorded did not succeed in MLflow",
     "registry.mlflow.denied": "A write to MLflow was refused",
     "registry.experiment.created": "An experiment was made through the portal",
+    "registry.experiment.renamed": "An experiment has another name in MLflow",
     "registry.model.created": "A model was registered",
     "registry.version.created": "A model version was registered",
     "registry.version.synced": "What MLflow says of a model version was recorded",

@@ -151,6 +151,14 @@ def own_database(copies: None, unflushed: None, transactional_db: Any) -> Iterat
 
 
 @pytest.fixture
+def nobody(own_database: Any) -> Any:
+    """The connection without the name that tests carry."""
+    with own_database.cursor() as cursor:
+        cursor.execute("SET gatehouse.actor = ''")
+    return own_database
+
+
+@pytest.fixture
 def superuser_url(own_database: Any) -> Iterator[str]:
     """The copy, as the database's superuser: the attacker who may do anything."""
     base = os.environ.get("GATEHOUSE_SUPERUSER_DATABASE_URL")

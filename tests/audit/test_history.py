@@ -32,14 +32,6 @@ def _rows(subject: Any) -> list[RowChange]:
     return list(RowChange.objects.filter(table_name=subject._meta.db_table, row_id=str(subject.pk)).order_by("id"))
 
 
-@pytest.fixture
-def nobody(own_database: Any) -> Any:
-    """The connection without the name that tests carry."""
-    with own_database.cursor() as cursor:
-        cursor.execute("SET gatehouse.actor = ''")
-    return own_database
-
-
 # --- every table -------------------------------------------------------------------------------------
 
 

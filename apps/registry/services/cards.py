@@ -28,7 +28,7 @@ def save_card(*, actor: Actor, version_id: Any, revision: int | None = None, **f
     rules.check_card(fields)
     # The version's row is the lock: the card may not exist yet.
     ModelVersion.objects.select_for_update(no_key=True).get(id=found.id)
-    card, _ = ModelCard.objects.get_or_create(version=found)
+    card = ModelCard.objects.filter(version=found).first() or ModelCard(version=found)
     if revision is not None and revision != card.revision:
         raise Conflict(f"revision: the card was saved by {card.updated_by or 'somebody'} meanwhile. Read it again, then save.")
     changed = {name: text for name, text in fields.items() if getattr(card, name) != text}
@@ -41,7 +41,7 @@ def save_card(*, actor: Actor, version_id: Any, revision: int | None = None, **f
         setattr(card, name, text)
     card.revision += 1
     card.updated_by, card.updated_at = actor.label[:300], now()
-    card.save(update_fields=[*changed, "revision", "updated_by", "updated_at"])
+    card.save()
     _keep(card, saved_by=card.updated_by)
     audit.record(
         "registry.card.saved", actor=actor, obj_type="modelversion", obj_id=str(found.id), obj_label=found.label,

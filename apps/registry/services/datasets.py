@@ -30,8 +30,12 @@ def govern_dataset(
     values: dict[str, Any] = wording.checked(fields)
     if owner_email is not None:
         values["owner"] = owner_named(owner_email)
-    GovernedDataset.objects.get_or_create(name=found.name)
-    row = GovernedDataset.objects.select_for_update(no_key=True, of=("self",)).select_related("owner").get(name=found.name)
+    locked = GovernedDataset.objects.select_for_update(no_key=True, of=("self",)).select_related("owner")
+    row = locked.filter(name=found.name).first() or GovernedDataset(name=found.name)
+    if row._state.adding and any(getattr(row, name) != value for name, value in values.items()):
+        # A rival may make it in the same moment: whoever is second reads what the first has saved.
+        GovernedDataset.objects.get_or_create(name=found.name)
+        row = locked.get(name=found.name)
     if revision is not None and revision != row.revision:
         raise Conflict(f"revision: it was saved by {row.updated_by or 'somebody'} meanwhile. Read it again, then save.")
     changed = {name: value for name, value in values.items() if getattr(row, name) != value}

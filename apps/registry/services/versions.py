@@ -36,14 +36,18 @@ COPIED = (
 def created_model(*, actor: Actor, name: str, description: str = "") -> RegisteredModel:
     """MLflow has made the registered model for this actor, who thereby owns it; repeating it changes nothing."""
     rules.check_may_edit(actor)
-    row = _model(actor=actor, name=name, description=description, owner_id=actor.user_id)
+    row, made = _known(actor=actor, name=name, owner_id=actor.user_id)
+    before = _kept(row)
+    row.description = description
     if row.synced_at is None or row.gone_at is not None:
         # Its aliases are none yet: whatever is found there later is a change.
         row.synced_at, row.gone_at = now(), None
     if not row.author:
         person = selectors.author_of(actor.user_id)
         row.author, row.owner = str(person or actor.label)[:300], row.owner or person
-    row.save(update_fields=["synced_at", "gone_at", "author", "owner"])
+    row.save(update_fields=["description", "synced_at", "gone_at", "author", "owner"])
+    if not made:
+        _record_model_difference(row, actor, before)
     return row
 
 
@@ -57,8 +61,12 @@ def created_experiment(*, actor: Actor, experiment_id: str, name: str) -> Experi
     if made:
         audit.record("registry.experiment.created", actor=actor, obj_type="experiment", obj_id=row.mlflow_id, obj_label=row.name)
     elif row.name != name[:500]:
-        row.name, row.synced_at = name[:500], now()
+        was, row.name, row.synced_at = row.name, name[:500], now()
         row.save(update_fields=["name", "synced_at"])
+        audit.record(
+            "registry.experiment.renamed", actor=actor, obj_type="experiment", obj_id=row.mlflow_id, obj_label=row.name,
+            before={"name": was}, after={"name": row.name},
+        )  # fmt: skip
     return row
 
 
@@ -80,7 +88,7 @@ def created_version(
     rules.check_may_edit(actor)
     model_id, met_id, said = next(iter(sql.ask(_PLACE, [version, name])), (None, None, ""))
     known = RegisteredModel(id=model_id, name=name) if model_id else None
-    owner = known or transaction.atomic(_model)(actor=actor, name=name, owner_id=actor.user_id)
+    owner = known or transaction.atomic(_known)(actor=actor, name=name, owner_id=actor.user_id)[0]
     user_id, maker = selectors.maker_of(actor)
     row = ModelVersion(
         model=owner, version=version, run_id=run_id[:64], source=source, artifact_root=artifact_root[:1000],
@@ -112,7 +120,13 @@ def record_version(*, actor: Actor, facts: VersionFacts) -> ModelVersion:
     that name the digest are held until the files are again what they were.
     """
     rules.check_may_edit(actor)
-    owner = _model(actor=actor, name=facts.name, description=facts.model_description, tags=facts.model_tags)
+    owner, new = _known(actor=actor, name=facts.name)
+    if (owner.description, owner.tags) != (facts.model_description, facts.model_tags):
+        model_before = _kept(owner)
+        owner.description, owner.tags = facts.model_description, facts.model_tags
+        owner.save(update_fields=["description", "tags"])
+        if not new:
+            _record_model_difference(owner, actor, model_before)
     _, created = ModelVersion.objects.get_or_create(
         model=owner, version=facts.version, defaults={"run_id": facts.run_id, "source": facts.source}
     )
@@ -255,18 +269,29 @@ def _find_changed(row: ModelVersion, *, actor: Actor) -> None:
     )  # fmt: skip
 
 
-def _model(
-    *, actor: Actor, name: str, description: str | None = None, tags: dict[str, str] | None = None, owner_id: str | None = None
-) -> RegisteredModel:
+def _known(*, actor: Actor, name: str, owner_id: str | None = None) -> tuple[RegisteredModel, bool]:
+    """The portal's row of the model, and whether it was made just now."""
     # Looked up only for a model that is new: most writes meet one that is there.
     fresh: dict[str, Any] = {"owner": lambda: selectors.author_of(owner_id)}
     row, created = RegisteredModel.objects.get_or_create(name=name, defaults=fresh)
     if created:
         audit.record("registry.model.created", actor=actor, obj_type="registeredmodel", obj_id=str(row.id), obj_label=name)
-    if description is not None and (row.description, row.tags) != (description, tags if tags is not None else row.tags):
-        row.description, row.tags = description, tags if tags is not None else row.tags
-        row.save(update_fields=["description", "tags"])
-    return row
+    return row, created
+
+
+def _kept(row: RegisteredModel) -> dict[str, Any]:
+    """What the trail keeps of a model."""
+    owner = row.owner.email if row.owner else ""
+    return {"description": row.description, "tags": row.tags, "gone": row.gone_at is not None, "author": row.author, "owner": owner}
+
+
+def _record_model_difference(row: RegisteredModel, actor: Actor, before: dict[str, Any]) -> None:
+    after = _kept(row)
+    if before != after:
+        audit.record(
+            "registry.model.synced", actor=actor, obj_type="registeredmodel", obj_id=str(row.id), obj_label=row.name,
+            before={k: bounded(v) for k, v in before.items() if v != after[k]}, after={k: bounded(v) for k, v in after.items() if v != before[k]},
+        )  # fmt: skip
 
 
 def _adopt_intent(actor: Actor, row: ModelVersion, facts: VersionFacts) -> None:

@@ -135,12 +135,13 @@ def set_requirements(*, actor: Actor, usecase_id: Any, **fields: Any) -> Require
     """Set non-functional requirements: milliseconds, percent, hours, people, requests a second; only what is given changes."""
     usecase = lock.changeable(actor, usecase_id)
     clean = rules.check_requirements(fields)
-    row, _ = Requirements.objects.get_or_create(usecase=usecase)
+    # Not there yet is as if all were as it is by default: only what differs makes the row.
+    row = Requirements.objects.filter(usecase=usecase).first() or Requirements(usecase=usecase)
     before = {k: getattr(row, k) for k in clean}
     if before != clean:
         for name, value in clean.items():
             setattr(row, name, value)
-        row.save(update_fields=[*clean])
+        row.save()
         audit.record(
             "usecases.requirements.set", actor=actor, obj_type="requirements", obj_id=str(row.id), obj_label=usecase.name,
             usecase_id=str(usecase.id), before=before, after=clean,
