@@ -3,6 +3,7 @@
 import io
 import json
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -16,7 +17,7 @@ from apps.audit import history
 from apps.audit.models import Event, RowChange
 from apps.audit.services import _is_secret, record
 from apps.core.actor import Actor
-from apps.core.clock import now
+from apps.core.clock import fixed, now
 from apps.core.errors import NotAllowed
 from apps.deployments.models import Host
 from apps.usecases.models import UseCase
@@ -195,6 +196,24 @@ def test_an_event_in_the_transaction_names_who_did_it_before_or_after_the_change
     for made in (first, second):
         kept = history.search(SYSTEM, row_id=str(made.id)).get()
         assert (kept.actor, kept.event_id, kept.event_actor_id, kept.event_actor) == ("", event.id, "user:7", "Anna Winter")
+
+
+def test_an_old_event_with_the_same_transaction_id_tells_of_nothing(nobody, actor):
+    # As in a database restored from a dump, where transaction ids begin anew.
+    made = _user()
+    with pytest.raises(ProgrammingError, match="nobody is named"), transaction.atomic():
+        with fixed(now() - timedelta(days=2)):
+            record("accounts.user.created", actor=actor, obj_type="user", obj_id=str(made.id))
+        made.save()
+    with transaction.atomic():
+        with fixed(now() - timedelta(days=2)):
+            record("accounts.user.created", actor=actor, obj_type="user", obj_id=str(made.id))
+        with nobody.cursor() as cursor:
+            cursor.execute("SET LOCAL gatehouse.actor = 'person:ida'")
+        made.save()
+    kept = history.search(SYSTEM, row_id=str(made.id), untold=True).get()
+    assert (kept.event_id, kept.event_actor, kept.who) == (None, None, "person:ida")
+    assert not history.search(SYSTEM, row_id=str(made.id), untold=False).exists()
 
 
 def test_nobody_writes_or_rewrites_history(own_database, environment_url):
