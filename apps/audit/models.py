@@ -138,6 +138,14 @@ class RowChangeQuerySet(VisibleQuerySet):
         """Changes that none does."""
         return self.alias(told=self._told()).filter(told=False)
 
+    def unrecorded(self) -> "RowChangeQuerySet":
+        """Changes for which `history.reconcile` has not recorded an event."""
+        recorded = (
+            "EXISTS (SELECT 1 FROM audit_event u WHERE u.action = 'audit.row.untold' AND u.object_label = 'row change ' || audit_row.id"
+            " AND u.object_id = coalesce(nullif(audit_row.pk, ''), audit_row.table_name))"
+        )
+        return self.alias(recorded=RawSQL(recorded, [], output_field=models.BooleanField())).filter(recorded=False)  # noqa: S611
+
     @staticmethod
     def _told() -> RawSQL:
         return RawSQL(f"EXISTS (SELECT 1 {_OF_ITS_TRANSACTION})", [], output_field=models.BooleanField())  # noqa: S611

@@ -237,6 +237,14 @@ def test_nobody_writes_or_rewrites_history(own_database, environment_url):
 # --- changes that no event tells of -------------------------------------------------------------------
 
 
+def _reconciled(actor: Actor) -> list[history.Found]:
+    """All of them: tests before this one may have left more than a batch."""
+    found: list[history.Found] = []
+    while new := history.reconcile(actor=actor):
+        found += new
+    return found
+
+
 def test_a_change_without_an_event_is_found_and_recorded_once(own_database, actor):
     made = _user()
     with transaction.atomic():
@@ -247,14 +255,67 @@ def test_a_change_without_an_event_is_found_and_recorded_once(own_database, acto
     User.objects.filter(id=made.id).update(full_name="By hand")
     (found,) = history.untold(since=start)
     assert (found.table, found.row_id, found.operation, found.actor) == ("accounts_user", str(made.id), "UPDATE", "system:tests")
-    assert [f.id for f in history.reconcile(actor=actor, since=start)] == [found.id]
-    assert history.reconcile(actor=actor, since=start) == []
+    assert [f.id for f in _reconciled(actor) if f.row_id == str(made.id)] == [found.id]
+    assert _reconciled(actor) == []
     told = Event.objects.get(action="audit.row.untold", object_id=str(made.id))
     assert told.facts["after"]["row_change"] == found.id and told.object_type == "accounts_user"
     out = io.StringIO()
     with pytest.raises(SystemExit):
         call_command("check_history", stdout=out)
     assert f"no event tells of: UPDATE of accounts_user {made.id}" in out.getvalue()
+
+
+def test_however_many_and_however_old_they_are_recorded_oldest_first(own_database, actor, monkeypatch):
+    from celery_worker.control import tasks
+
+    _reconciled(actor)
+    keys = [uuid.uuid4().hex for _ in range(5)]
+    with own_database.cursor() as cursor:
+        for key in keys:
+            cursor.execute(
+                "INSERT INTO audit_row (at, table_name, pk, operation, actor, db_role)"
+                " VALUES (now() - interval '3 days', 'accounts_user', %s, 'DELETE', 'person:dba', 'x')",
+                [key],
+            )
+    monkeypatch.setattr(history, "BATCH", 2)
+    tasks.check_history.run()
+    told = Event.objects.filter(action="audit.row.untold", object_id__in=keys).order_by("id")
+    assert [event.object_id for event in told] == keys
+    assert history.reconcile(actor=actor) == []
+
+
+def test_a_change_that_commits_after_a_later_one_is_not_overlooked(own_database, actor, environment_url):
+    _reconciled(actor)
+    with psycopg.connect(environment_url("GATEHOUSE_WEB_DATABASE_URL")) as conn:
+        conn.execute("SET LOCAL gatehouse.actor = 'person:ida'")
+        conn.execute("INSERT INTO auth_group (name) VALUES (%s)", [uuid.uuid4().hex])
+        later = _user()
+        later.save()
+        for expected in ([str(later.id)], [], []):
+            assert [f.row_id for f in history.reconcile(actor=actor)] == expected
+        conn.commit()
+    (found,) = history.reconcile(actor=actor)
+    assert (found.table, found.operation, found.actor) == ("auth_group", "INSERT", "person:ida") and found.id < _rows(later)[0].id
+
+
+def test_each_round_goes_on_where_transactions_had_ended(own_database, actor):
+    def looked(change: str = "looked_id = looked_id") -> tuple[int, int, int]:
+        with own_database.cursor() as cursor:
+            cursor.execute(f"UPDATE audit_row_looked SET {change} RETURNING looked_id, next_id, next_xid::text::bigint")
+            return cursor.fetchone()  # type: ignore[no-any-return]
+
+    made = [_user(), _user()]
+    for one in made:
+        one.save()
+    first, newest = (_rows(one)[0].id for one in made)
+    _reconciled(actor)
+    looked(f"looked_id = {first - 1}, next_id = {first}, next_xid = '3'")
+    assert history.reconcile(actor=actor) == []
+    assert looked()[:2] == (first, newest)
+    # Restored from a cluster whose transactions had higher numbers.
+    looked(f"next_id = {newest}, next_xid = '{2**62}'")
+    assert history.reconcile(actor=actor) == []
+    assert looked()[:2] == (first, newest) and looked()[2] < 2**62
 
 
 @pytest.mark.django_db
