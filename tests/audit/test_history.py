@@ -81,13 +81,16 @@ def test_a_column_added_later_is_not_overlooked():
         cursor.execute("CREATE TABLE paint (id int PRIMARY KEY)")
         cursor.execute("ALTER TABLE usecases_usecase DISABLE TRIGGER audit_row_update")
         cursor.execute("SELECT audit_govern('outbox_message')")
+        cursor.execute("ALTER TABLE audit_row DISABLE TRIGGER audit_row_append_only")
+        cursor.execute("ALTER TABLE audit_row ENABLE TRIGGER audit_row_has_actor")
     states = history.states()
     assert "neither excused nor watched" in states["paint"] and "audit_row_update missing" in states["usecases_usecase"]
     assert "excused by name and has triggers" in states["outbox_message"]
+    assert states["audit_row"] == "is not guarded: audit_row_append_only, audit_row_has_actor missing or not enabled always"
     out = io.StringIO()
     with pytest.raises(SystemExit):
         call_command("check_history", "--json", stdout=out)
-    assert len(json.loads(out.getvalue())["tables"]) == 4
+    assert len(json.loads(out.getvalue())["tables"]) == 5
 
 
 # --- what is kept -------------------------------------------------------------------------------------
