@@ -301,6 +301,15 @@ def test_a_change_that_commits_after_a_later_one_is_not_overlooked(own_database,
     assert (found.table, found.operation, found.actor) == ("auth_group", "INSERT", "person:ida") and found.id < _rows(later)[0].id
 
 
+def test_control_may_say_how_far_it_has_looked_and_not_begin_anew(own_database, environment_url):
+    with psycopg.connect(environment_url("GATEHOUSE_CONTROL_DATABASE_URL"), autocommit=True) as conn:
+        conn.execute("SELECT looked_id FROM audit_row_looked FOR UPDATE")
+        assert conn.execute("UPDATE audit_row_looked SET looked_id = looked_id").rowcount == 1
+        for statement in ("DELETE FROM audit_row_looked", "INSERT INTO audit_row_looked DEFAULT VALUES"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                conn.execute(statement)
+
+
 def test_each_round_goes_on_where_transactions_had_ended(own_database, actor):
     def looked(change: str = "looked_id = looked_id") -> tuple[int, int, int]:
         with own_database.cursor() as cursor:
