@@ -183,13 +183,20 @@ def _history(stack: "Stack") -> Iterator[Finding]:
     from gatehouse_cli.stack import StackError
 
     try:
-        said = stack.manage("check_history", role="gatehouse_owner")
+        said = stack.manage("check_history", "--json", role="gatehouse_owner")
     except StackError as error:
-        lines = str(error).splitlines()[1:]
-        found = "; ".join(lines[:3]) + (f"; {len(lines) - 3} more" if len(lines) > 3 else "")
+        said = str(error)
+    lines = said.strip().splitlines()
+    answer = next((json.loads(line) for line in lines if line.startswith('{"tables"')), None)
+    if answer is None:
+        yield Finding("row history", WRONG, f"cannot be looked at: {lines[-1]}", "Try it yourself: ./gatehouse manage check_history")
+        return
+    wrong = answer["tables"] + [f"no event tells of: {change}" for change in answer["untold"]]
+    if wrong:
+        found = "; ".join(wrong[:3]) + (f"; {len(wrong) - 3} more" if len(wrong) > 3 else "")
         yield Finding("row history", WRONG, found, "Read them all: ./gatehouse manage check_history. Ask whoever did it for the reason.")
     else:
-        yield Finding("row history", OK, said.strip().splitlines()[-1])
+        yield Finding("row history", OK, f"{answer['watched']} tables are watched; an event tells of every change")
 
 
 def look_at_external() -> Iterator[Finding]:

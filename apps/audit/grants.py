@@ -9,5 +9,6 @@ GRANTS = {
     "audit_subtree": {"gatehouse_app": READ, "gatehouse_seal": SEAL},
     # Written by triggers alone, as their owner.
     "audit_row": {"gatehouse_app": READ},
+    "audit_row_looked": {"gatehouse_app": ["SELECT", "UPDATE"]},
     "audit_checkpoint": {"gatehouse_app": READ, "gatehouse_seal": SEAL},
 }

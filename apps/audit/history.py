@@ -10,12 +10,16 @@ from datetime import datetime
 from django.apps import apps
 from django.db import connection, transaction
 
-from apps.audit.models import Event, RowChange, RowChangeQuerySet
+from apps.audit.models import RowChange, RowChangeQuerySet
 from apps.audit.services import record
 from apps.core.actor import Actor
 from apps.core.errors import NotAllowed
 
 TRIGGERS = ("audit_row", "audit_row_update", "audit_row_truncate")
+# The history's own: that nobody changes it, and that nobody unnamed adds to it.
+OWN_TABLE, OWN_TRIGGERS = "audit_row", ("audit_row_append_only", "audit_row_has_actor")
+# Of changes recorded in one transaction.
+BATCH = 1000
 
 _OURS = "the trail itself: append-only by triggers of its own"
 _FRAMEWORK = "written by `migrate` from the code: says nothing that the code does not"
@@ -25,6 +29,7 @@ NOT_GOVERNED: dict[str, str] = {
     "audit_subtree": _OURS,
     "audit_checkpoint": _OURS,
     "audit_row": "the row history itself: append-only by a trigger of its own",
+    "audit_row_looked": "how far control has looked through the row history; `check_history` does not go by it",
     "audit_download": "how far a file made from the trail is; asking for one and taking it are events",
     "audit_piece": "the bytes of such a file",
     "auth_permission": _FRAMEWORK,
@@ -101,12 +106,14 @@ def states() -> dict[str, str]:
                    ) t ON true
              WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace AND NOT c.relispartition
             """,
-            [list(TRIGGERS)],
+            [[*TRIGGERS, *OWN_TRIGGERS]],
         )
         return {name: _wrong(name, *rest) for name, *rest in cursor.fetchall()}
 
 
 def _wrong(name: str, columns: list[str], always: list[str], watched: list[str], arguments: str | None) -> str:
+    if name == OWN_TABLE and (off := set(OWN_TRIGGERS) - set(always)):
+        return f"is not guarded: {', '.join(sorted(off))} missing or not enabled always"
     missing = set(TRIGGERS) - set(always)
     if name in NOT_GOVERNED:
         return "is excused by name and has triggers all the same" if len(missing) < len(TRIGGERS) else ""
@@ -139,23 +146,55 @@ def untold(*, since: datetime | None = None, most: int = 100) -> list[Found]:
     rows = RowChange.objects.untold().order_by("-id")
     if since is not None:
         rows = rows.filter(at__gte=since)
-    return [Found(r.id, r.at, r.table_name, r.row_id, r.operation, r.actor, r.db_role) for r in rows[:most]]
+    return [_found(r) for r in rows[:most]]
+
+
+def _found(row: RowChange) -> Found:
+    return Found(row.id, row.at, row.table_name, row.row_id, row.operation, row.actor, row.db_role)
 
 
 @transaction.atomic
-def reconcile(*, actor: Actor, since: datetime) -> list[Found]:
-    """Record an event for every change since a moment that none tells of, once each; returns those that are new."""
-    new = [found for found in untold(since=since, most=1000) if not _was_told(found)]
-    for found in reversed(new):
+def reconcile(*, actor: Actor, most: int = BATCH) -> list[Found]:
+    """Record an event for the oldest changes that none tells of, once each; returns them. Fewer than `most`: those were all."""
+    looked = _looked()
+    rows = RowChange.objects.filter(id__gt=looked.id).untold().unrecorded().order_by("id")
+    new = [_found(r) for r in rows[:most]]
+    for found in new:
         record(
             "audit.row.untold", actor=actor, obj_type=found.table, obj_id=found.row_id or found.table, obj_label=f"row change {found.id}",
             after={"row_change": found.id, "operation": found.operation, "actor": found.actor, "db_role": found.db_role, "at": found.at},
             reason="A change that no event tells of.",
         )  # fmt: skip
+    upto = min(looked.upto, new[-1].id) if len(new) == most else looked.upto
+    with connection.cursor() as cursor:
+        sql = "UPDATE audit_row_looked SET looked_id = greatest(looked_id, %s), next_id = %s, next_xid = %s::xid8"
+        cursor.execute(sql, [upto, looked.next_id, looked.next_xid])
     return new
 
 
-def _was_told(found: Found) -> bool:
-    return Event.objects.filter(
-        action="audit.row.untold", object_id=found.row_id or found.table, object_label=f"row change {found.id}"
-    ).exists()
+@dataclass(frozen=True)
+class _Looked:
+    """Everything up to `id` was looked at before, and everything up to `upto` can be seen now; the rest is for the next round."""
+
+    id: int
+    upto: int
+    next_id: int
+    next_xid: str
+
+
+def _looked() -> _Looked:
+    """Where to go on, locked. Ids are given before they can be seen, so the newest one says nothing of those before it."""
+    with connection.cursor() as cursor:
+        # In this order: whoever holds an id before the newest began before our own transaction has its number.
+        cursor.execute("SELECT coalesce(max(id), 0) FROM audit_row")
+        (newest,) = cursor.fetchone()
+        cursor.execute("SELECT pg_current_xact_id()::text")
+        (xid,) = cursor.fetchone()
+        cursor.execute("SELECT looked_id, next_id, next_xid::text FROM audit_row_looked FOR UPDATE")
+        looked_id, next_id, next_xid = cursor.fetchone()
+        cursor.execute("SELECT %s::xid8 < pg_snapshot_xmin(pg_current_snapshot()), %s::xid8 > %s::xid8", [next_xid, next_xid, xid])
+        ended, of_another_cluster = cursor.fetchone()
+    if ended:
+        return _Looked(looked_id, next_id, newest, xid)
+    # Restored from a dump: that transaction will not come for long.
+    return _Looked(looked_id, looked_id, newest, xid) if of_another_cluster else _Looked(looked_id, looked_id, next_id, next_xid)

@@ -120,6 +120,13 @@ class Checkpoint(AppendOnly):
         db_table = "audit_checkpoint"
 
 
+# Near in time: in a database restored from a dump, transaction ids begin anew and are those of old events.
+_OF_ITS_TRANSACTION = (
+    "FROM audit_event e WHERE e.xid = audit_row.xid"
+    " AND e.occurred_at BETWEEN audit_row.at - interval '1 hour' AND audit_row.at + interval '1 hour'"
+)
+
+
 class RowChangeQuerySet(VisibleQuerySet):
     """Row history. An event tells of a change when it was recorded in the same transaction."""
 
@@ -131,14 +138,21 @@ class RowChangeQuerySet(VisibleQuerySet):
         """Changes that none does."""
         return self.alias(told=self._told()).filter(told=False)
 
+    def unrecorded(self) -> "RowChangeQuerySet":
+        """Changes for which `history.reconcile` has not recorded an event."""
+        recorded = (
+            "EXISTS (SELECT 1 FROM audit_event u WHERE u.action = 'audit.row.untold' AND u.object_label = 'row change ' || audit_row.id"
+            " AND u.object_id = coalesce(nullif(audit_row.pk, ''), audit_row.table_name))"
+        )
+        return self.alias(recorded=RawSQL(recorded, [], output_field=models.BooleanField())).filter(recorded=False)  # noqa: S611
+
     @staticmethod
     def _told() -> RawSQL:
-        told = "EXISTS (SELECT 1 FROM audit_event e WHERE e.xid = audit_row.xid)"
-        return RawSQL(told, [], output_field=models.BooleanField())  # noqa: S611
+        return RawSQL(f"EXISTS (SELECT 1 {_OF_ITS_TRANSACTION})", [], output_field=models.BooleanField())  # noqa: S611
 
     def with_event(self) -> "RowChangeQuerySet":
         """Each with the first event of its transaction: `event_id` (null without one), `event_actor_id` and `event_actor`."""
-        first = "(SELECT e.{} FROM audit_event e WHERE e.xid = audit_row.xid ORDER BY e.id LIMIT 1)"
+        first = f"(SELECT e.{{}} {_OF_ITS_TRANSACTION} ORDER BY e.id LIMIT 1)"
         return self.annotate(
             event_id=RawSQL(first.format("id"), [], output_field=models.UUIDField(null=True)),  # noqa: S611
             event_actor_id=RawSQL(first.format("actor_id"), [], output_field=models.TextField(null=True)),  # noqa: S611

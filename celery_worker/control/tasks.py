@@ -3,7 +3,6 @@
 import functools
 import logging
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 from celery.exceptions import SoftTimeLimitExceeded
@@ -13,7 +12,6 @@ from apps.accounts import services as accounts
 from apps.approvals import services as approvals
 from apps.audit import downloads, history
 from apps.core.actor import Actor
-from apps.core.clock import now
 from apps.core.doors import call
 from apps.core.errors import DomainError, NotFound
 from apps.deployments import selectors as deployments
@@ -29,7 +27,6 @@ from celery_worker.control.app import app
 
 log = logging.getLogger(__name__)
 
-HISTORY_LOOKS_BACK = timedelta(days=1)
 # For one evidence pack.
 PACK_LIMIT_S = 900
 
@@ -210,8 +207,12 @@ def watch_evidence() -> None:
 @task("check_history")
 def check_history() -> None:
     """Record what happened to governed rows without an event that tells of it."""
-    for found in call(history.reconcile, actor=HOUSE, since=now() - HISTORY_LOOKS_BACK):
-        log.error("no event tells of: %s", found)
+    full = True
+    while full:
+        new = call(history.reconcile, actor=HOUSE, most=history.BATCH)
+        for found in new:
+            log.error("no event tells of: %s", found)
+        full = len(new) == history.BATCH
 
 
 @task("remind")

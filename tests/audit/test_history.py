@@ -3,6 +3,7 @@
 import io
 import json
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -16,7 +17,7 @@ from apps.audit import history
 from apps.audit.models import Event, RowChange
 from apps.audit.services import _is_secret, record
 from apps.core.actor import Actor
-from apps.core.clock import now
+from apps.core.clock import fixed, now
 from apps.core.errors import NotAllowed
 from apps.deployments.models import Host
 from apps.usecases.models import UseCase
@@ -72,13 +73,16 @@ def test_a_column_added_later_is_not_overlooked():
         cursor.execute("CREATE TABLE paint (id int PRIMARY KEY)")
         cursor.execute("ALTER TABLE usecases_usecase DISABLE TRIGGER audit_row_update")
         cursor.execute("SELECT audit_govern('outbox_message')")
+        cursor.execute("ALTER TABLE audit_row DISABLE TRIGGER audit_row_append_only")
+        cursor.execute("ALTER TABLE audit_row ENABLE TRIGGER audit_row_has_actor")
     states = history.states()
     assert "neither excused nor watched" in states["paint"] and "audit_row_update missing" in states["usecases_usecase"]
     assert "excused by name and has triggers" in states["outbox_message"]
+    assert states["audit_row"] == "is not guarded: audit_row_append_only, audit_row_has_actor missing or not enabled always"
     out = io.StringIO()
     with pytest.raises(SystemExit):
         call_command("check_history", "--json", stdout=out)
-    assert len(json.loads(out.getvalue())["tables"]) == 4
+    assert len(json.loads(out.getvalue())["tables"]) == 5
 
 
 # --- what is kept -------------------------------------------------------------------------------------
@@ -189,6 +193,24 @@ def test_an_event_in_the_transaction_names_who_did_it_before_or_after_the_change
         assert (kept.actor, kept.event_id, kept.event_actor_id, kept.event_actor) == ("", event.id, "user:7", "Anna Winter")
 
 
+def test_an_old_event_with_the_same_transaction_id_tells_of_nothing(nobody, actor):
+    # As in a database restored from a dump, where transaction ids begin anew.
+    made = _user()
+    with pytest.raises(ProgrammingError, match="nobody is named"), transaction.atomic():
+        with fixed(now() - timedelta(days=2)):
+            record("accounts.user.created", actor=actor, obj_type="user", obj_id=str(made.id))
+        made.save()
+    with transaction.atomic():
+        with fixed(now() - timedelta(days=2)):
+            record("accounts.user.created", actor=actor, obj_type="user", obj_id=str(made.id))
+        with nobody.cursor() as cursor:
+            cursor.execute("SET LOCAL gatehouse.actor = 'person:ida'")
+        made.save()
+    kept = history.search(SYSTEM, row_id=str(made.id), untold=True).get()
+    assert (kept.event_id, kept.event_actor, kept.who) == (None, None, "person:ida")
+    assert not history.search(SYSTEM, row_id=str(made.id), untold=False).exists()
+
+
 def test_nobody_writes_or_rewrites_history(own_database, environment_url):
     made = _user()
     made.save()
@@ -210,6 +232,14 @@ def test_nobody_writes_or_rewrites_history(own_database, environment_url):
 # --- changes that no event tells of -------------------------------------------------------------------
 
 
+def _reconciled(actor: Actor) -> list[history.Found]:
+    """All of them: tests before this one may have left more than a batch."""
+    found: list[history.Found] = []
+    while new := history.reconcile(actor=actor):
+        found += new
+    return found
+
+
 def test_a_change_without_an_event_is_found_and_recorded_once(own_database, actor):
     made = _user()
     with transaction.atomic():
@@ -220,14 +250,76 @@ def test_a_change_without_an_event_is_found_and_recorded_once(own_database, acto
     User.objects.filter(id=made.id).update(full_name="By hand")
     (found,) = history.untold(since=start)
     assert (found.table, found.row_id, found.operation, found.actor) == ("accounts_user", str(made.id), "UPDATE", "system:tests")
-    assert [f.id for f in history.reconcile(actor=actor, since=start)] == [found.id]
-    assert history.reconcile(actor=actor, since=start) == []
+    assert [f.id for f in _reconciled(actor) if f.row_id == str(made.id)] == [found.id]
+    assert _reconciled(actor) == []
     told = Event.objects.get(action="audit.row.untold", object_id=str(made.id))
     assert told.facts["after"]["row_change"] == found.id and told.object_type == "accounts_user"
     out = io.StringIO()
     with pytest.raises(SystemExit):
         call_command("check_history", stdout=out)
     assert f"no event tells of: UPDATE of accounts_user {made.id}" in out.getvalue()
+
+
+def test_however_many_and_however_old_they_are_recorded_oldest_first(own_database, actor, monkeypatch):
+    from celery_worker.control import tasks
+
+    _reconciled(actor)
+    keys = [uuid.uuid4().hex for _ in range(5)]
+    with own_database.cursor() as cursor:
+        for key in keys:
+            cursor.execute(
+                "INSERT INTO audit_row (at, table_name, pk, operation, actor, db_role)"
+                " VALUES (now() - interval '3 days', 'accounts_user', %s, 'DELETE', 'person:dba', 'x')",
+                [key],
+            )
+    monkeypatch.setattr(history, "BATCH", 2)
+    tasks.check_history.run()
+    told = Event.objects.filter(action="audit.row.untold", object_id__in=keys).order_by("id")
+    assert [event.object_id for event in told] == keys
+    assert history.reconcile(actor=actor) == []
+
+
+def test_a_change_that_commits_after_a_later_one_is_not_overlooked(own_database, actor, environment_url):
+    _reconciled(actor)
+    with psycopg.connect(environment_url("GATEHOUSE_WEB_DATABASE_URL")) as conn:
+        conn.execute("SET LOCAL gatehouse.actor = 'person:ida'")
+        conn.execute("INSERT INTO auth_group (name) VALUES (%s)", [uuid.uuid4().hex])
+        later = _user()
+        later.save()
+        for expected in ([str(later.id)], [], []):
+            assert [f.row_id for f in history.reconcile(actor=actor)] == expected
+        conn.commit()
+    (found,) = history.reconcile(actor=actor)
+    assert (found.table, found.operation, found.actor) == ("auth_group", "INSERT", "person:ida") and found.id < _rows(later)[0].id
+
+
+def test_control_may_say_how_far_it_has_looked_and_not_begin_anew(own_database, environment_url):
+    with psycopg.connect(environment_url("GATEHOUSE_CONTROL_DATABASE_URL"), autocommit=True) as conn:
+        conn.execute("SELECT looked_id FROM audit_row_looked FOR UPDATE")
+        assert conn.execute("UPDATE audit_row_looked SET looked_id = looked_id").rowcount == 1
+        for statement in ("DELETE FROM audit_row_looked", "INSERT INTO audit_row_looked DEFAULT VALUES"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                conn.execute(statement)
+
+
+def test_each_round_goes_on_where_transactions_had_ended(own_database, actor):
+    def looked(change: str = "looked_id = looked_id") -> tuple[int, int, int]:
+        with own_database.cursor() as cursor:
+            cursor.execute(f"UPDATE audit_row_looked SET {change} RETURNING looked_id, next_id, next_xid::text::bigint")
+            return cursor.fetchone()  # type: ignore[no-any-return]
+
+    made = [_user(), _user()]
+    for one in made:
+        one.save()
+    first, newest = (_rows(one)[0].id for one in made)
+    _reconciled(actor)
+    looked(f"looked_id = {first - 1}, next_id = {first}, next_xid = '3'")
+    assert history.reconcile(actor=actor) == []
+    assert looked()[:2] == (first, newest)
+    # Restored from a cluster whose transactions had higher numbers.
+    looked(f"next_id = {newest}, next_xid = '{2**62}'")
+    assert history.reconcile(actor=actor) == []
+    assert looked()[:2] == (first, newest) and looked()[2] < 2**62
 
 
 @pytest.mark.django_db

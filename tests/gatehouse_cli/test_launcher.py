@@ -108,16 +108,26 @@ def test_the_doctor_tells_an_old_database_from_one_that_cannot_be_asked(
     assert re.search(found, finding.found)
 
 
-def test_the_doctor_shows_changes_that_no_event_tells_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    stack, lines = Stack(tmp_path / "portal"), [f"no event tells of: UPDATE of kpis_kpi {n}" for n in range(5)]
+def test_the_doctor_shows_tables_and_changes_that_no_event_tells_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    stack = Stack(tmp_path / "portal")
+    monkeypatch.setattr("gatehouse_cli.stack.venv_bin", lambda *words: tmp_path / "python")
+    monkeypatch.setattr(stack, "env", lambda *words: {"PATH": os.environ["PATH"]})
 
-    def fail(*words: str, **options: str) -> str:
-        raise StackError("manage.py check_history failed:\n" + "\n".join(lines))
+    def say(code: int, *lines: str) -> doctor.Finding:
+        text = "".join(f"{line}\n" for line in lines)
+        (tmp_path / "said").write_text(text)
+        (tmp_path / "python").write_text(f"#!/bin/sh\ncat '{tmp_path / 'said'}'\nexit {code}\n")
+        (tmp_path / "python").chmod(0o700)
+        (finding,) = doctor._history(stack)
+        assert finding.subject == "row history"
+        return finding
 
-    monkeypatch.setattr(stack, "manage", fail)
-    (finding,) = doctor._history(stack)
-    assert (finding.subject, finding.state) == ("row history", doctor.WRONG) and "check_history" in finding.remedy
-    assert finding.found == "; ".join([*lines[:3], "2 more"])
-    monkeypatch.setattr(stack, "manage", lambda *words, **options: "66 tables are watched; an event tells of every change")
-    (finding,) = doctor._history(stack)
+    changes = [f"UPDATE of kpis_kpi {n}" for n in range(40)]
+    finding = say(1, json.dumps({"tables": ["kpis_kpi is not watched"], "untold": changes, "watched": 65}))
+    assert finding.state == doctor.WRONG and "check_history" in finding.remedy
+    told = [f"no event tells of: {change}" for change in changes[:2]]
+    assert finding.found == "; ".join(["kpis_kpi is not watched", *told, "38 more"])
+    finding = say(0, json.dumps({"tables": [], "untold": [], "watched": 66}))
     assert (finding.state, finding.found) == (doctor.OK, "66 tables are watched; an event tells of every change")
+    finding = say(1, "Traceback", "OperationalError: No space left on device")
+    assert (finding.state, finding.found) == (doctor.WRONG, "cannot be looked at: OperationalError: No space left on device")

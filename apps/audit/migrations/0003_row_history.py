@@ -16,9 +16,20 @@ CREATE TABLE audit_row (
     db_role text NOT NULL
 );
 CREATE INDEX audit_row_of ON audit_row (table_name, pk, id);
+CREATE INDEX audit_row_at ON audit_row USING brin (at);
 CREATE TRIGGER audit_row_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_row
     FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse();
 ALTER TABLE audit_row ENABLE ALWAYS TRIGGER audit_row_append_only;
+
+-- Up to which row control has looked for changes that no event tells of. Rows up to next_id were written by transactions that
+-- began before next_xid: once those have all ended, no such row can still appear.
+CREATE TABLE audit_row_looked (
+    id smallint PRIMARY KEY DEFAULT 1 CHECK (id = 1),
+    looked_id bigint NOT NULL DEFAULT 0,
+    next_id bigint NOT NULL DEFAULT 0,
+    next_xid xid8 NOT NULL DEFAULT pg_current_xact_id()
+);
+INSERT INTO audit_row_looked DEFAULT VALUES;
 """
 
 # SECURITY DEFINER: who changes a governed row needs no right to write history, and so cannot make any up.
@@ -88,10 +99,12 @@ $$;
 """
 
 # Asked at the end of the transaction: services change first and record their event after. Such an event names who did it.
+# Near in time: in a database restored from a dump, transaction ids begin anew and are those of old events.
 CHECK = """
 CREATE FUNCTION audit_check_actor() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
-    IF EXISTS (SELECT FROM audit_event e WHERE e.xid = NEW.xid) THEN
+    IF EXISTS (SELECT FROM audit_event e WHERE e.xid = NEW.xid
+               AND e.occurred_at BETWEEN NEW.at - interval '1 hour' AND NEW.at + interval '1 hour') THEN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION '% of % % is refused: nobody is named who does it', NEW.operation, NEW.table_name, NEW.pk
@@ -157,7 +170,7 @@ REVOKE EXECUTE ON FUNCTION audit_keep_row(), audit_keep_truncate(), audit_check_
 
 UNDO = """
 DROP FUNCTION audit_govern(regclass, text[], text[]), audit_ungovern(regclass), audit_keep_row(), audit_keep_truncate();
-DROP TABLE audit_row;
+DROP TABLE audit_row, audit_row_looked;
 DROP FUNCTION audit_check_actor(), audit_kept(text, jsonb, text[]);
 """
 

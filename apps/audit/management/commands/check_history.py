@@ -25,7 +25,7 @@ class Command(BaseCommand):
         tables = [f"{name} {wrong}" for name, wrong in sorted(history.states().items()) if wrong]
         changes = [str(found) for found in history.untold(since=now() - timedelta(days=options["days"]))]
         if options["json"]:
-            self.stdout.write(json.dumps({"tables": tables, "untold": changes}))
+            self.stdout.write(json.dumps({"tables": tables, "untold": changes, "watched": len(history.governed())}))
         else:
             for line in [*tables, *(f"no event tells of: {change}" for change in changes)]:
                 self.stdout.write(line)
