@@ -27,12 +27,14 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 os.environ.setdefault("GATEHOUSE_SECRET_KEY", "bench")
+
+from bench._scratch import scratch  # noqa: E402
+
 OURS = ("none", "chain", "ours")
 PEERS = ("auditlog", "history")
 TABLES = """
@@ -137,17 +139,15 @@ def main() -> None:
     import psycopg
 
     owner = os.environ.get("GATEHOUSE_OWNER_DATABASE_URL") or os.environ["DATABASE_URL"]
-    names = [f"bench_audit_{os.getpid()}", f"bench_audit_peer_{os.getpid()}"]
-    os.environ["DATABASE_URL"], os.environ["PEER_DATABASE_URL"] = [urlunsplit(urlsplit(owner)._replace(path=f"/{n}")) for n in names]
-    with psycopg.connect(owner, autocommit=True) as conn, tempfile.TemporaryDirectory() as folder:
+    with psycopg.connect(owner) as conn:
         settings = {s: conn.execute(f"SHOW {s}").fetchone()[0] for s in ("server_version", "fsync", "synchronous_commit")}  # type: ignore[index]
-        for name in names:
-            conn.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
-        try:
-            run(options, Path(folder), settings)
-        finally:
-            for name in names:
-                conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
+    with (
+        scratch(f"bench_audit_{os.getpid()}") as url,
+        scratch(f"bench_audit_peer_{os.getpid()}") as peer_url,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        os.environ["DATABASE_URL"], os.environ["PEER_DATABASE_URL"] = url, peer_url
+        run(options, Path(folder), settings)
 
 
 def peer_environment(folder: Path) -> tuple[str, list[str]]:

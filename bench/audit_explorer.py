@@ -16,12 +16,15 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import urlencode
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 os.environ.setdefault("GATEHOUSE_SECRET_KEY", "bench")
+
+from bench._scratch import scratch  # noqa: E402
+
 AT_ONCE = 50_000
 YEARS = 3
 # An event's text from its number: `{0}` is the number, and the moment and id grow with it.
@@ -60,18 +63,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     options = parser.parse_args()
 
-    import psycopg
-
-    owner = os.environ.get("GATEHOUSE_OWNER_DATABASE_URL") or os.environ["DATABASE_URL"]
-    name = f"bench_explorer_{os.getpid()}"
-    os.environ["DATABASE_URL"] = urlunsplit(urlsplit(owner)._replace(path=f"/{name}"))
-    template = os.environ.get("GATEHOUSE_TEST_TEMPLATE")
-    with psycopg.connect(owner, autocommit=True) as conn:
-        conn.execute(f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{template}"' if template else ""))  # type: ignore[arg-type]
-        try:
-            run(options)
-        finally:
-            conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
+    with scratch(f"bench_explorer_{os.getpid()}", template=os.environ.get("GATEHOUSE_TEST_TEMPLATE")) as url:
+        os.environ["DATABASE_URL"] = url
+        run(options)
 
 
 def seed(events: int, seconds: float) -> int:

@@ -19,12 +19,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
+sys.path.insert(0, str(ROOT))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 os.environ.setdefault("GATEHOUSE_SECRET_KEY", "bench")
+
+from bench._scratch import scratch  # noqa: E402
 
 
 def main() -> None:
@@ -34,17 +35,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
 
-    import psycopg
-
-    owner = os.environ.get("GATEHOUSE_OWNER_DATABASE_URL") or os.environ["DATABASE_URL"]
-    name = f"bench_export_{os.getpid()}"
-    os.environ["DATABASE_URL"] = urlunsplit(urlsplit(owner)._replace(path=f"/{name}"))
-    with psycopg.connect(owner, autocommit=True) as conn, tempfile.TemporaryDirectory() as folder:
-        conn.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
-        try:
-            run(options, Path(folder))
-        finally:
-            conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
+    with scratch(f"bench_export_{os.getpid()}") as url, tempfile.TemporaryDirectory() as folder:
+        os.environ["DATABASE_URL"] = url
+        run(options, Path(folder))
 
 
 def run(options: argparse.Namespace, folder: Path) -> None:
@@ -52,7 +45,6 @@ def run(options: argparse.Namespace, folder: Path) -> None:
     import django
 
     django.setup()
-    from audit_trail import MORE
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from django.core.management import call_command
     from django.db import connection, transaction
@@ -63,6 +55,7 @@ def run(options: argparse.Namespace, folder: Path) -> None:
     from apps.audit.seal import Sealer
     from apps.audit.services import record
     from apps.core.actor import Actor
+    from bench.audit_trail import MORE
 
     call_command("migrate", "audit", verbosity=0)
     actor = Actor(kind="system", id="system:bench", label="bench", roles=frozenset({"system"}))

@@ -23,12 +23,14 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 os.environ.setdefault("GATEHOUSE_SECRET_KEY", "bench")
+
+from bench._scratch import scratch  # noqa: E402
+
 IN_ONE = 10
 # More events like those that are there, in turn.
 MORE = """
@@ -80,17 +82,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="how long")
     options = parser.parse_args()
 
-    import psycopg
-
-    owner = os.environ.get("GATEHOUSE_OWNER_DATABASE_URL") or os.environ["DATABASE_URL"]
-    name = f"bench_trail_{os.getpid()}"
-    os.environ["DATABASE_URL"] = urlunsplit(urlsplit(owner)._replace(path=f"/{name}"))
-    with psycopg.connect(owner, autocommit=True) as conn, tempfile.TemporaryDirectory() as folder:
-        conn.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
-        try:
-            run(options, Path(folder))
-        finally:
-            conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
+    with scratch(f"bench_trail_{os.getpid()}") as url, tempfile.TemporaryDirectory() as folder:
+        os.environ["DATABASE_URL"] = url
+        run(options, Path(folder))
 
 
 def run(options: argparse.Namespace, folder: Path) -> None:

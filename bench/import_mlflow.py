@@ -26,7 +26,8 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 os.environ.setdefault("GATEHOUSE_PROCESS", "manage")
 
-from bench.registry import API, Caller, people, running, scratch  # noqa: E402
+from bench._scratch import scratch  # noqa: E402
+from bench.registry import API, Caller, people, running  # noqa: E402
 
 FILES = {"MLmodel": b"flavors:\n  python_function: {}\n", "model.pkl": b"x" * 4096}
 # A run's id is 32 hex digits: the model's number and the version's, so that a file's folder is known without asking.

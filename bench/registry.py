@@ -27,33 +27,19 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 os.environ.setdefault("GATEHOUSE_PROCESS", "manage")
+
+from bench._scratch import scratch  # noqa: E402
+
 API = "/api/2.0/mlflow"
 LIMIT = 1.25
 WARM_UP = 40
 # Below what either server keeps an idle connection for.
 KEPT_S = 1.0
-
-
-@contextlib.contextmanager
-def scratch(name: str) -> Iterator[str]:
-    """URL of an empty database that is dropped at the end."""
-    import psycopg
-
-    home = os.environ["GATEHOUSE_OWNER_DATABASE_URL"]
-    with psycopg.connect(home, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        connection.execute(f"CREATE DATABASE {name}")
-    try:
-        yield urlunsplit(urlsplit(home)._replace(path=f"/{name}"))
-    finally:
-        with psycopg.connect(home, autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 @contextlib.contextmanager
