@@ -221,7 +221,7 @@ def freeze_baselines(ctx: Context) -> str:
             f"kpis/{kpi_id}/baselines/",
             {**period, "note": f"{story.BEFORE} Validation rows in twelve equal parts, each standing for a week: the data hold no dates."},
         )
-        said.append(f"{kpi.name} {frozen['value']:,.4g} {kpi.unit}")
+        said.append(f"{kpi.name} {frozen['value']:.0%}" if kpi.unit == "share" else f"{kpi.name} {frozen['value']:,.0f} {kpi.unit}")
     worth = {
         "value_per_unit": "1",
         "currency": "USD",
